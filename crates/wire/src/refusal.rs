@@ -1,0 +1,310 @@
+//! Every way to say no, in one table, in the shape of the OpenAI API.
+//!
+//! Promises: each [`Reason`] has exactly one row (status, type, code, whether SDKs may retry), found by a `match`
+//! without a wildcard, so a new reason asks for its row. What a client reads (`message`) and what an operator reads
+//! (`cause`) are separate fields: internal words reach a client only if somebody writes them there on purpose.
+//! Secrets are never in either; [`masked_key`] is the only way a key is shown.
+//!
+//! Left out: what HTTP library carries the answer.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::json;
+
+/// Why a request was refused. One row of the error table each: see [`Reason::row`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No `Authorization: Bearer` header.
+    MissingKey,
+    /// The key does not have the shape or checksum of a Sallyport key.
+    MalformedKey,
+    /// Well-formed, but no such key.
+    UnknownKey,
+    /// The key was revoked.
+    RevokedKey,
+    /// `OpenAI-Organization` names another organization.
+    MismatchedOrganization,
+    /// `OpenAI-Project` names another project.
+    MismatchedProject,
+    /// A project key on the control plane, or an admin key on the data plane.
+    WrongKeyKind,
+    /// The key's project is archived.
+    ProjectArchived,
+    /// No row for this path.
+    UnknownEndpoint,
+    /// The path exists, this method does not.
+    MethodNotAllowed,
+    /// The path names an object that is not there, or not this project's.
+    ObjectNotFound,
+    /// No such model here.
+    UnknownModel,
+    /// Stored objects cannot be listed or referred to while projects share an upstream account.
+    SharedUpstream,
+    /// The body is not the JSON that every parser would read the same way.
+    InvalidJson,
+    /// A field has a wrong type or value (`param` names it).
+    InvalidValue,
+    /// A parameter that this model or endpoint does not take (`param` names it).
+    UnsupportedParameter,
+    /// Prompt and answer do not fit the model's context.
+    ContextLengthExceeded,
+    /// Path or query that two parsers could read differently.
+    InvalidTarget,
+    /// Headers that two parsers could read differently, or that are not HTTP.
+    InvalidHeaders,
+    /// A body where the endpoint takes none, or a broken multipart body.
+    InvalidBody,
+    /// A change that the object's state does not allow (an archived project, a duplicate).
+    Conflict,
+    /// Content type or encoding that the endpoint does not take.
+    UnsupportedMediaType,
+    /// Body over its limit.
+    BodyTooLarge,
+    /// Request line over its limit.
+    TargetTooLong,
+    /// Header block over its limit.
+    HeadersTooLarge,
+    /// The sender was too slow.
+    SlowSender,
+    /// The embedded model's queue is full.
+    LocalModelBusy,
+    /// The process-wide budget for bodies in memory is used up.
+    Overloaded,
+    /// No connection to the upstream.
+    UpstreamUnreachable,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The upstream's answer was not HTTP, was cut, or could not be decoded.
+    UpstreamBroken,
+    /// The upstream refused the gate's own key.
+    UpstreamKeyRefused,
+    /// The upstream's answer held the gate's own key and was withheld.
+    UpstreamSecretWithheld,
+    /// A surface that this gate does not serve (yet, or in this mode).
+    NotServed,
+    /// The embedded model is not there.
+    LocalModelUnavailable,
+    /// The gate is stopping.
+    ShuttingDown,
+    /// The store cannot be reached.
+    StoreUnavailable,
+    /// A defect of the gate.
+    Internal,
+}
+
+/// One row of the error table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// HTTP status.
+    pub status: u16,
+    /// `error.type`.
+    pub kind: &'static str,
+    /// `error.code`; `None` is JSON `null`.
+    pub code: Option<&'static str>,
+    /// `x-should-retry`; SDKs retry 408, 409, 429 and every 5xx when it is absent.
+    pub should_retry: Option<bool>,
+}
+
+const fn row(status: u16, kind: &'static str, code: &'static str) -> Row {
+    Row { status, kind, code: Some(code), should_retry: None }
+}
+
+const fn last_word(row: Row) -> Row {
+    Row { should_retry: Some(false), ..row }
+}
+
+const REQUEST: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+const UNAVAILABLE: &str = "service_unavailable_error";
+const RATE: &str = "rate_limit_error";
+
+impl Reason {
+    /// All reasons, in the order of the reference page.
+    pub const ALL: &'static [Reason] = &[
+        Reason::MissingKey,
+        Reason::MalformedKey,
+        Reason::UnknownKey,
+        Reason::RevokedKey,
+        Reason::MismatchedOrganization,
+        Reason::MismatchedProject,
+        Reason::WrongKeyKind,
+        Reason::ProjectArchived,
+        Reason::UnknownEndpoint,
+        Reason::MethodNotAllowed,
+        Reason::ObjectNotFound,
+        Reason::UnknownModel,
+        Reason::SharedUpstream,
+        Reason::InvalidJson,
+        Reason::InvalidValue,
+        Reason::UnsupportedParameter,
+        Reason::ContextLengthExceeded,
+        Reason::InvalidTarget,
+        Reason::InvalidHeaders,
+        Reason::InvalidBody,
+        Reason::Conflict,
+        Reason::UnsupportedMediaType,
+        Reason::BodyTooLarge,
+        Reason::TargetTooLong,
+        Reason::HeadersTooLarge,
+        Reason::SlowSender,
+        Reason::LocalModelBusy,
+        Reason::Overloaded,
+        Reason::UpstreamUnreachable,
+        Reason::UpstreamTimeout,
+        Reason::UpstreamBroken,
+        Reason::UpstreamKeyRefused,
+        Reason::UpstreamSecretWithheld,
+        Reason::NotServed,
+        Reason::LocalModelUnavailable,
+        Reason::ShuttingDown,
+        Reason::StoreUnavailable,
+        Reason::Internal,
+    ];
+
+    /// The reason's row. Statuses, types and codes follow the OpenAI API where it has the case.
+    pub const fn row(self) -> Row {
+        match self {
+            // OpenAI answers a missing key with a null code.
+            Reason::MissingKey => Row { status: 401, kind: REQUEST, code: None, should_retry: None },
+            Reason::MalformedKey | Reason::UnknownKey | Reason::RevokedKey => row(401, REQUEST, "invalid_api_key"),
+            Reason::MismatchedOrganization => row(401, REQUEST, "mismatched_organization"),
+            Reason::MismatchedProject => row(401, REQUEST, "mismatched_project"),
+            Reason::WrongKeyKind => row(401, REQUEST, "missing_scope"),
+            Reason::ProjectArchived => row(401, REQUEST, "project_archived"),
+            Reason::UnknownEndpoint => row(404, REQUEST, "unknown_url"),
+            Reason::MethodNotAllowed => row(405, REQUEST, "method_not_supported"),
+            Reason::ObjectNotFound => Row { status: 404, kind: REQUEST, code: None, should_retry: None },
+            Reason::UnknownModel => row(404, REQUEST, "model_not_found"),
+            Reason::SharedUpstream => row(403, REQUEST, "shared_upstream_account"),
+            Reason::InvalidJson => row(400, REQUEST, "invalid_json"),
+            Reason::InvalidValue => row(400, REQUEST, "invalid_value"),
+            Reason::UnsupportedParameter => row(400, REQUEST, "unsupported_parameter"),
+            Reason::ContextLengthExceeded => row(400, REQUEST, "context_length_exceeded"),
+            Reason::InvalidTarget => row(400, REQUEST, "invalid_url"),
+            Reason::InvalidHeaders => row(400, REQUEST, "invalid_headers"),
+            Reason::InvalidBody => row(400, REQUEST, "invalid_body"),
+            Reason::Conflict => row(400, REQUEST, "conflict"),
+            Reason::UnsupportedMediaType => row(415, REQUEST, "unsupported_media_type"),
+            Reason::BodyTooLarge => row(413, REQUEST, "request_too_large"),
+            Reason::TargetTooLong => row(414, REQUEST, "url_too_long"),
+            Reason::HeadersTooLarge => row(431, REQUEST, "headers_too_large"),
+            Reason::SlowSender => row(408, REQUEST, "request_timeout"),
+            Reason::LocalModelBusy => row(429, RATE, "local_model_queue_full"),
+            Reason::Overloaded => row(503, UNAVAILABLE, "server_is_overloaded"),
+            Reason::UpstreamUnreachable => row(502, SERVER, "upstream_unreachable"),
+            Reason::UpstreamTimeout => row(504, SERVER, "upstream_timeout"),
+            Reason::UpstreamBroken => row(502, SERVER, "upstream_broken"),
+            // The status stays 401: the SDK's exception class is right, and it does not retry.
+            Reason::UpstreamKeyRefused => row(401, REQUEST, "upstream_key_refused"),
+            Reason::UpstreamSecretWithheld => last_word(row(502, SERVER, "upstream_secret_withheld")),
+            Reason::NotServed => last_word(row(501, REQUEST, "not_served")),
+            Reason::LocalModelUnavailable => last_word(row(503, UNAVAILABLE, "local_model_unavailable")),
+            Reason::ShuttingDown => row(503, UNAVAILABLE, "shutting_down"),
+            Reason::StoreUnavailable => row(503, UNAVAILABLE, "store_unavailable"),
+            Reason::Internal => row(500, SERVER, "internal_error"),
+        }
+    }
+}
+
+/// A refusal: the reason's row, with words for the client and, apart from them, words for the operator.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Which row of the table.
+    pub reason: Reason,
+    /// Public words. They name the mend.
+    pub message: Cow<'static, str>,
+    /// `error.param`: the field or header at fault.
+    pub param: Option<Cow<'static, str>>,
+    /// When a retry makes sense, in milliseconds: `retry-after-ms` and, rounded up, `retry-after`.
+    pub retry_after_ms: Option<u64>,
+    /// Another `error.code` than the row's, where one reason has finer codes (the embedded model's).
+    pub code: Option<&'static str>,
+    /// Words for the log only.
+    pub cause: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal for `reason` that tells the client `message`.
+    pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { reason, message: message.into(), param: None, retry_after_ms: None, code: None, cause: None }
+    }
+
+    /// Names the field or header at fault.
+    #[must_use]
+    pub fn param(mut self, param: impl Into<Cow<'static, str>>) -> Refusal {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Adds words for the log.
+    #[must_use]
+    pub fn cause(mut self, cause: impl fmt::Display) -> Refusal {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Says when a retry makes sense.
+    #[must_use]
+    pub fn retry_after_ms(mut self, retry_after_ms: u64) -> Refusal {
+        self.retry_after_ms = Some(retry_after_ms);
+        self
+    }
+
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        self.reason.row().status
+    }
+
+    /// `error.code` as sent.
+    pub fn code(&self) -> Option<&'static str> {
+        self.code.or(self.reason.row().code)
+    }
+
+    /// The body: `{"error":{"message","type","param","code"}}`, all four always present.
+    pub fn body(&self) -> String {
+        let row = self.reason.row();
+        json!({"error": {"message": self.message, "type": row.kind, "param": self.param, "code": self.code()}}).to_string()
+    }
+
+    /// The error as the last event of a chat stream: `data: {"error":{…}}`.
+    pub fn chat_event(&self) -> String {
+        format!("data: {}\n\n", self.body())
+    }
+
+    /// The error as the last event of a responses stream (`ResponseErrorEvent` of the API document).
+    ///
+    /// `sequence_number` is the one after the last that was passed on, or 0 where it is not known.
+    pub fn responses_event(&self, sequence_number: u64) -> String {
+        let data = json!({
+            "type": "error",
+            "code": self.code(),
+            "message": self.message,
+            "param": self.param,
+            "sequence_number": sequence_number,
+        });
+        format!("event: error\ndata: {data}\n\n")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A key as it may be shown: at most its first eight and last four characters, as OpenAI's own errors do.
+///
+/// Anything shorter than 32 characters is not shown at all, because twelve could be half of it.
+pub fn masked_key(key: &str) -> String {
+    let chars: Vec<char> = key.chars().take(512).collect();
+    let visible = |c: &char| if c.is_ascii_graphic() { *c } else { '?' };
+    if chars.len() < 32 {
+        return "*".repeat(chars.len());
+    }
+    let head: String = chars[..8].iter().map(visible).collect();
+    let tail: String = chars[chars.len() - 4..].iter().map(visible).collect();
+    format!("{head}{}{tail}", "*".repeat(12))
+}
