@@ -264,7 +264,8 @@ impl Refusal {
     /// The body: `{"error":{"message","type","param","code"}}`, all four always present.
     pub fn body(&self) -> String {
         let row = self.reason.row();
-        json!({"error": {"message": self.message, "type": row.kind, "param": self.param, "code": self.code()}}).to_string()
+        json!({"error": {"message": self.message, "type": row.kind, "param": self.param, "code": self.code()}})
+            .to_string()
     }
 
     /// The error as the last event of a chat stream: `data: {"error":{…}}`.
