@@ -1,1 +1,20 @@
-//! (being built)
+//! What is stored, and through which ports: organizations, projects, keys, audit events, owners of objects.
+//!
+//! Promises: every administrative write is an [`Act`] and goes through [`Registry::commit`] together with its audit
+//! events, both or neither; the data path reads none of it from a database, but from the [`Directory`]'s snapshot;
+//! what a port means is the suite in [`conformance`], which every backend runs.
+//!
+//! To add an administrative write: a variant of [`Act`], its line in [`Directory::apply`], its statements in each
+//! backend, its case in the conformance suite. The compiler names all four.
+
+pub mod conformance;
+mod directory;
+mod ports;
+mod records;
+
+pub use directory::{Directory, KeyEntry, Revocation, Snapshot};
+pub use ports::{Act, AuditFilter, Clock, Owners, Records, Registry, Seals, StoreError, SystemClock};
+pub use records::{
+    Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
+    ServiceAccountId,
+};

@@ -1,0 +1,183 @@
+//! What the ports mean, as a suite that every backend runs on an empty store of its own.
+//!
+//! Each function panics with words when the backend breaks the promise in its name.
+
+use keys::{Kind, Pepper, Sealed};
+use serde_json::json;
+
+use crate::ports::{Act, AuditFilter, Owners, Registry, Seals, StoreError};
+use crate::records::{
+    Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
+    ServiceAccountId,
+};
+
+fn project(id: &str) -> Project {
+    Project {
+        id: ProjectId::new(id),
+        name: format!("Project {id} äöü"),
+        created_at: 1_700_000_000,
+        archived_at: None,
+        is_default: false,
+        synonyms: vec!["proj_real".into(), "org-real".into()],
+        external_key_id: None,
+        residency: Some("EU_STORAGE_PROCESSING".into()),
+    }
+}
+
+fn key(id: &str, project: Option<&str>, account: Option<&str>) -> Key {
+    Key {
+        id: KeyId::new(id),
+        kind: if project.is_none() { Kind::Admin } else { Kind::Project },
+        project: project.map(ProjectId::new),
+        service_account: account.map(ServiceAccountId::new),
+        name: format!("Key {id}"),
+        digest: Pepper::new(&[3; 32]).digest(id),
+        redacted: "sp-proj_****abcd".into(),
+        created_at: 1_700_000_001,
+        created_by: Some(KeyId::new("key_maker")),
+        expires_at: Some(1_800_000_000),
+    }
+}
+
+fn account(id: &str) -> ServiceAccount {
+    ServiceAccount {
+        id: ServiceAccountId::new(id),
+        project: ProjectId::new("proj_a"),
+        name: "robot".into(),
+        role: "member".into(),
+        created_at: 1_700_000_002,
+    }
+}
+
+fn event(number: i64, kind: &'static str) -> AuditEvent {
+    let key = Actor::Key { id: KeyId::new("key_admin"), address: "10.0.0.1".into(), user_agent: Some("sdk".into()) };
+    AuditEvent {
+        id: format!("audit_log-{number}"),
+        kind,
+        effective_at: 1_700_000_000 + number,
+        actor: if number % 2 == 0 { key } else { Actor::Local },
+        project: Some(ProjectId::new("proj_a")),
+        payload: json!({"id": format!("object-{number}")}),
+    }
+}
+
+fn bootstrap() -> Act {
+    Act::Bootstrap {
+        organization: Organization { id: OrganizationId::new("org-a"), name: "A".into(), created_at: 1_700_000_000 },
+        project: Project { is_default: true, ..project("proj_a") },
+        keys: vec![key("key_admin", None, None), key("key_first", Some("proj_a"), None)],
+    }
+}
+
+/// One of each act, in an order that can be carried out.
+fn acts() -> Vec<Act> {
+    vec![
+        bootstrap(),
+        Act::CreateProject(project("proj_b")),
+        Act::UpdateProject(Project { name: "renamed".into(), archived_at: Some(5), synonyms: Vec::new(), ..project("proj_b") }),
+        Act::CreateServiceAccount(account("svc_acct_1"), Some(key("key_robot", Some("proj_a"), Some("svc_acct_1")))),
+        Act::CreateServiceAccount(account("svc_acct_2"), None),
+        Act::UpdateServiceAccount(ServiceAccount { name: "android".into(), ..account("svc_acct_2") }),
+        Act::CreateKey(key("key_second", Some("proj_a"), None)),
+        Act::DeleteKey(KeyId::new("key_first")),
+        Act::DeleteServiceAccount(ServiceAccountId::new("svc_acct_1")),
+    ]
+}
+
+/// What was committed is loaded again, field by field, and the directory agrees with a fresh load after every act.
+pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
+    assert!(store.load().await.expect("readable").is_none(), "an empty store has no records");
+    let mut directory = None;
+    for (number, act) in (0..).zip(acts()) {
+        store.commit(&act, &[event(number, "project.updated")]).await.unwrap_or_else(|error| panic!("{act:?}: {error}"));
+        let mut loaded = store.load().await.expect("readable").expect("there");
+        let directory = directory.get_or_insert_with(|| crate::Directory::new(loaded.clone()));
+        if number > 0 {
+            directory.apply(&act);
+        }
+        let snapshot = directory.snapshot();
+        let mut held = crate::Records {
+            organization: snapshot.organization.clone(),
+            projects: snapshot.projects().map(|project| Project::clone(project)).collect(),
+            service_accounts: snapshot.service_accounts().map(|account| ServiceAccount::clone(account)).collect(),
+            keys: snapshot.keys().map(|entry| entry.key.clone()).collect(),
+        };
+        for records in [&mut loaded, &mut held] {
+            records.projects.sort_by(|one, two| one.id.cmp(&two.id));
+            records.service_accounts.sort_by(|one, two| one.id.cmp(&two.id));
+            records.keys.sort_by(|one, two| one.id.cmp(&two.id));
+        }
+        assert_eq!(loaded, held, "after {act:?}");
+    }
+    let events = store.audit_events(&AuditFilter { limit: 100, ..AuditFilter::default() }).await.expect("readable");
+    assert_eq!(events.len(), acts().len(), "an event for each act");
+}
+
+/// An act whose event cannot be written is not done, and the other way round.
+pub async fn an_act_and_its_event_are_one(store: &dyn Registry) {
+    store.commit(&bootstrap(), &[event(1, "project.created")]).await.expect("committed");
+    let before = store.load().await.expect("readable");
+    // The event's id is taken: the act must not be there either.
+    let refused = store.commit(&Act::CreateProject(project("proj_c")), &[event(1, "project.created")]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_eq!(store.load().await.expect("readable"), before);
+    // The act cannot be done: its event must not be there either.
+    let refused = store.commit(&Act::CreateProject(project("proj_a")), &[event(2, "project.created")]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    let events = store.audit_events(&AuditFilter { limit: 100, ..AuditFilter::default() }).await.expect("readable");
+    assert_eq!(events.len(), 1);
+}
+
+/// Audit events come newest first, filtered and paged.
+pub async fn audit_events_are_filtered_and_paged(store: &dyn Registry) {
+    store.commit(&bootstrap(), &[event(0, "project.created")]).await.expect("committed");
+    for number in 1..10 {
+        let kind = if number % 3 == 0 { "api_key.created" } else { "project.updated" };
+        let act = Act::UpdateProject(Project { name: number.to_string(), ..project("proj_a") });
+        store.commit(&act, &[event(number, kind)]).await.expect("committed");
+    }
+    let ids = async |filter: AuditFilter| -> Vec<String> {
+        let filter = AuditFilter { limit: if filter.limit == 0 { 100 } else { filter.limit }, ..filter };
+        let events = store.audit_events(&filter).await.expect("readable");
+        events.iter().map(|event| event["id"].as_str().unwrap_or_default().replace("audit_log-", "")).collect()
+    };
+    let none = AuditFilter::default;
+    assert_eq!(ids(none()).await, ["9", "8", "7", "6", "5", "4", "3", "2", "1", "0"]);
+    assert_eq!(ids(AuditFilter { limit: 2, after: Some("audit_log-8".into()), ..none() }).await, ["7", "6"]);
+    assert_eq!(ids(AuditFilter { before: Some("audit_log-7".into()), ..none() }).await, ["9", "8"]);
+    assert_eq!(ids(AuditFilter { kinds: vec!["api_key.created".into()], ..none() }).await, ["9", "6", "3"]);
+    assert_eq!(ids(AuditFilter { from: Some(1_700_000_003), until: Some(1_700_000_005), ..none() }).await, ["4", "3"]);
+    assert_eq!(ids(AuditFilter { actors: vec!["key_admin".into()], ..none() }).await, ["8", "6", "4", "2", "0"]);
+    assert!(ids(AuditFilter { projects: vec!["proj_b".into()], ..none() }).await.is_empty());
+    let newest = &store.audit_events(&AuditFilter { limit: 1, ..none() }).await.expect("readable")[0];
+    assert_eq!(newest["type"], "api_key.created");
+    assert_eq!(newest["api_key.created"]["id"], "object-9");
+    assert_eq!(newest["project"]["id"], "proj_a");
+}
+
+/// Who was first owns an object; unknown ids have no owner.
+pub async fn the_first_owner_stays(store: &dyn Owners) {
+    let owner = |id: &str, project: &str| ObjectOwner {
+        object_id: id.into(),
+        project: ProjectId::new(project),
+        family: "files".into(),
+    };
+    assert_eq!(store.record(&[owner("file-1", "proj_a"), owner("file-2", "proj_a")]).await.expect("written"), 0);
+    assert_eq!(store.record(&[owner("file-1", "proj_b"), owner("file-3", "proj_b")]).await.expect("written"), 1);
+    assert_eq!(store.record(&[owner("file-1", "proj_a")]).await.expect("written"), 0, "its owner again is no conflict");
+    let owners = ["file-1", "file-2", "file-3", "file-4"].map(|id| store.owner_of(id));
+    let mut found = Vec::new();
+    for owner in owners {
+        found.push(owner.await.expect("readable").map(|id| id.to_string()));
+    }
+    assert_eq!(found, [Some("proj_a".into()), Some("proj_a".into()), Some("proj_b".into()), None]);
+}
+
+/// A sealed value is kept once and read back as it was.
+pub async fn sealed_values_are_kept_once(store: &dyn Seals) {
+    let sealed = Sealed { master_key_id: "mk_1".into(), bytes: vec![0, 1, 2, 255] };
+    assert!(store.sealed("pepper").await.expect("readable").is_none());
+    store.keep("pepper", &sealed).await.expect("written");
+    assert_eq!(store.sealed("pepper").await.expect("readable"), Some(sealed.clone()));
+    assert!(matches!(store.keep("pepper", &sealed).await, Err(StoreError::Conflict(_))));
+}
