@@ -1,1 +1,3 @@
-//! (being built)
+//! Implementations of the storage ports: the only SQL in the project. Named only where the binary is wired together.
+
+pub mod sqlite;

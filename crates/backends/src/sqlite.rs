@@ -1,0 +1,147 @@
+//! The embedded database: one file in the data folder.
+//!
+//! Promises: a commit that returned survives the loss of power (`synchronous=FULL`); one writer at a time, readers do
+//! not wait for it; one process at a time on a data folder (a lock file that lives as long as the process); the file
+//! is readable by its owner alone; a database of a newer version is refused, not guessed at.
+
+mod owners;
+mod registry;
+mod seals;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlitePool};
+use store::StoreError;
+
+/// Name of the database in the data folder.
+const DATABASE_FILE: &str = "sallyport.db";
+/// Name of the lock in the data folder.
+const LOCK_FILE: &str = "sallyport.lock";
+/// How long a statement waits for another process's lock (a backup, the command line's tools).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections for reading. Lists come from memory; what is read here are audit events and owners.
+const READERS: u32 = 4;
+
+/// What was changed since the first version, in order. `PRAGMA user_version` counts what was applied.
+const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_projects_and_keys.sql")];
+
+/// Why the database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder cannot be made or used.
+    #[error("cannot use the data folder {}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("another sallyport process uses the data folder {}: stop it first, or name another folder with --data", .0.display())]
+    InUse(PathBuf),
+    /// Made by a later version.
+    #[error("the database was made by a newer sallyport (schema {found}, this version knows {known}): use that version")]
+    Newer {
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: usize,
+    },
+    /// The database cannot be opened or brought up to date.
+    #[error("cannot open the database")]
+    Database(#[from] sqlx::Error),
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    /// Whether this process made the database.
+    is_new: bool,
+    _lock: File,
+}
+
+impl Sqlite {
+    /// Opens the database in a data folder; makes both where they are not there.
+    ///
+    /// # Errors
+    /// What [`OpenError`] lists.
+    pub async fn open(folder: &Path) -> Result<Sqlite, OpenError> {
+        let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let lock = lock(folder)?;
+        let path = folder.join(DATABASE_FILE);
+        let is_new = !path.try_exists().map_err(failed)?;
+        // Made before SQLite does, so that it is never readable by others; its WAL takes the same mode.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        migrate(&writer).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Sqlite { writer, readers, is_new, _lock: lock })
+    }
+
+    /// Whether the database was made by this opening.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Closes the database, so that its WAL is folded in.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
+    let path = folder.join(LOCK_FILE);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
+    let mut connection = writer.acquire().await?;
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let applied = usize::try_from(found).unwrap_or(usize::MAX);
+    if applied > MIGRATIONS.len() {
+        return Err(OpenError::Newer { found, known: MIGRATIONS.len() });
+    }
+    for (number, script) in MIGRATIONS.iter().enumerate().skip(applied) {
+        let mut transaction = connection.begin().await?;
+        sqlx::raw_sql(*script).execute(&mut *transaction).await?;
+        // A pragma takes no parameters; the number is ours.
+        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", number + 1));
+        sqlx::raw_sql(version).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// A driver's error in the port's words.
+fn refused(error: sqlx::Error) -> StoreError {
+    match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Conflict(database.to_string()),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

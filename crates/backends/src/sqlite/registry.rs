@@ -1,0 +1,233 @@
+//! Projects, keys, audit events.
+
+use async_trait::async_trait;
+use keys::{Digest, Kind};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite as Driver, SqliteConnection};
+use store::{
+    Act, Actor, AuditEvent, AuditFilter, Key, KeyId, Organization, OrganizationId, Project, ProjectId, Records,
+    Registry, ServiceAccount, ServiceAccountId, StoreError,
+};
+
+use super::{Sqlite, refused};
+
+type Done = Result<(), StoreError>;
+
+#[async_trait]
+impl Registry for Sqlite {
+    async fn commit(&self, act: &Act, events: &[AuditEvent]) -> Done {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
+        perform(&mut transaction, act).await?;
+        for event in events {
+            insert_event(&mut transaction, event).await?;
+        }
+        transaction.commit().await.map_err(refused)
+    }
+
+    async fn load(&self) -> Result<Option<Records>, StoreError> {
+        // One transaction: a snapshot of all tables at the same moment.
+        let mut read = self.readers.begin().await.map_err(refused)?;
+        let organization = sqlx::query("SELECT * FROM organization").fetch_optional(&mut *read).await.map_err(refused)?;
+        let Some(organization) = organization else { return Ok(None) };
+        let projects = sqlx::query("SELECT * FROM project").fetch_all(&mut *read).await.map_err(refused)?;
+        let accounts = sqlx::query("SELECT * FROM service_account").fetch_all(&mut *read).await.map_err(refused)?;
+        let keys = sqlx::query("SELECT * FROM api_key").fetch_all(&mut *read).await.map_err(refused)?;
+        Ok(Some(Records {
+            organization: Organization {
+                id: OrganizationId::new(text(&organization, "id")?),
+                name: text(&organization, "name")?,
+                created_at: column(&organization, "created_at")?,
+            },
+            projects: projects.iter().map(project).collect::<Result<_, _>>()?,
+            service_accounts: accounts.iter().map(service_account).collect::<Result<_, _>>()?,
+            keys: keys.iter().map(key).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    async fn audit_events(&self, filter: &AuditFilter) -> Result<Vec<Value>, StoreError> {
+        let mut query = QueryBuilder::<Driver>::new("SELECT body FROM audit_event WHERE 1");
+        if let Some(from) = filter.from {
+            query.push(" AND effective_at >= ").push_bind(from);
+        }
+        if let Some(until) = filter.until {
+            query.push(" AND effective_at < ").push_bind(until);
+        }
+        for (column, values) in [("kind", &filter.kinds), ("project_id", &filter.projects), ("actor_id", &filter.actors)] {
+            if !values.is_empty() {
+                query.push(" AND ").push(column).push(" IN (");
+                let mut list = query.separated(", ");
+                values.iter().for_each(|value| {
+                    list.push_bind(value.clone());
+                });
+                query.push(")");
+            }
+        }
+        for (operator, id) in [(" < ", &filter.after), (" > ", &filter.before)] {
+            if let Some(id) = id {
+                query.push(" AND sequence").push(operator).push("(SELECT sequence FROM audit_event WHERE id = ");
+                query.push_bind(id.clone()).push(")");
+            }
+        }
+        query.push(" ORDER BY sequence DESC LIMIT ").push_bind(i64::from(filter.limit));
+        let rows = query.build().fetch_all(&self.readers).await.map_err(refused)?;
+        rows.iter().map(|row| parse(&text(row, "body")?)).collect()
+    }
+}
+
+/// Carries out an act. A variant without its statements does not compile.
+async fn perform(connection: &mut SqliteConnection, act: &Act) -> Done {
+    match act {
+        Act::Bootstrap { organization, project, keys } => {
+            sqlx::query("INSERT INTO organization (id, name, created_at) VALUES (?, ?, ?)")
+                .bind(organization.id.as_str())
+                .bind(&organization.name)
+                .bind(organization.created_at)
+                .execute(&mut *connection)
+                .await
+                .map_err(refused)?;
+            insert_project(connection, project).await?;
+            for key in keys {
+                insert_key(connection, key).await?;
+            }
+            Ok(())
+        }
+        Act::CreateProject(project) => insert_project(connection, project).await,
+        Act::UpdateProject(project) => update_project(connection, project).await,
+        Act::CreateServiceAccount(account, key) => {
+            insert_service_account(connection, account).await?;
+            match key {
+                Some(key) => insert_key(connection, key).await,
+                None => Ok(()),
+            }
+        }
+        Act::UpdateServiceAccount(account) => {
+            let query = sqlx::query("UPDATE service_account SET name = ?, role = ? WHERE id = ?");
+            one(query.bind(&account.name).bind(&account.role).bind(account.id.as_str()).execute(connection).await)
+        }
+        // Its keys go with it: the table says so.
+        Act::DeleteServiceAccount(id) => {
+            one(sqlx::query("DELETE FROM service_account WHERE id = ?").bind(id.as_str()).execute(connection).await)
+        }
+        Act::CreateKey(key) => insert_key(connection, key).await,
+        Act::DeleteKey(id) => one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await),
+    }
+}
+
+/// Exactly one row was changed, or the act met another state than it was made for.
+fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>) -> Done {
+    match result.map_err(refused)?.rows_affected() {
+        1 => Ok(()),
+        _ => Err(StoreError::Conflict("it is not there any more".into())),
+    }
+}
+
+async fn insert_project(connection: &mut SqliteConnection, project: &Project) -> Done {
+    let query = sqlx::query(
+        "INSERT INTO project (id, name, created_at, archived_at, is_default, synonyms, external_key_id, residency) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    let query = query.bind(project.id.as_str()).bind(&project.name).bind(project.created_at).bind(project.archived_at);
+    let query = query.bind(project.is_default).bind(json!(project.synonyms).to_string());
+    one(query.bind(&project.external_key_id).bind(&project.residency).execute(connection).await)
+}
+
+async fn update_project(connection: &mut SqliteConnection, project: &Project) -> Done {
+    let query = sqlx::query(
+        "UPDATE project SET name = ?, archived_at = ?, synonyms = ?, external_key_id = ?, residency = ? WHERE id = ?",
+    );
+    let query = query.bind(&project.name).bind(project.archived_at).bind(json!(project.synonyms).to_string());
+    let query = query.bind(&project.external_key_id).bind(&project.residency).bind(project.id.as_str());
+    one(query.execute(connection).await)
+}
+
+async fn insert_service_account(connection: &mut SqliteConnection, account: &ServiceAccount) -> Done {
+    let query = sqlx::query("INSERT INTO service_account (id, project_id, name, role, created_at) VALUES (?, ?, ?, ?, ?)");
+    let query = query.bind(account.id.as_str()).bind(account.project.as_str()).bind(&account.name);
+    one(query.bind(&account.role).bind(account.created_at).execute(connection).await)
+}
+
+async fn insert_key(connection: &mut SqliteConnection, key: &Key) -> Done {
+    let query = sqlx::query(
+        "INSERT INTO api_key (id, kind, project_id, service_account_id, name, digest, redacted, created_at, created_by, \
+         expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    let query = query.bind(key.id.as_str()).bind(key.kind.word()).bind(key.project.as_ref().map(ProjectId::as_str));
+    let query = query.bind(key.service_account.as_ref().map(ServiceAccountId::as_str)).bind(&key.name);
+    let query = query.bind(&key.digest.as_bytes()[..]).bind(&key.redacted).bind(key.created_at);
+    one(query.bind(key.created_by.as_ref().map(KeyId::as_str)).bind(key.expires_at).execute(connection).await)
+}
+
+/// An event as the API shows it: the payload stands under the key named like the type.
+async fn insert_event(connection: &mut SqliteConnection, event: &AuditEvent) -> Done {
+    let (actor_id, actor) = match &event.actor {
+        Actor::Key { id, address, user_agent } => {
+            let session = json!({"ip_address": address, "user_agent": user_agent});
+            (Some(id.as_str()), json!({"type": "api_key", "api_key": {"id": id.as_str(), "type": "user"}, "session": session}))
+        }
+        Actor::Local => (None, json!({"type": "session", "session": {"user": null, "ip_address": null}})),
+    };
+    let mut body = json!({"id": event.id, "type": event.kind, "effective_at": event.effective_at, "actor": actor});
+    body[event.kind] = event.payload.clone();
+    if let Some(project) = &event.project {
+        body["project"] = json!({"id": project.as_str()});
+    }
+    let query =
+        sqlx::query("INSERT INTO audit_event (id, kind, effective_at, actor_id, project_id, body) VALUES (?, ?, ?, ?, ?, ?)");
+    let query = query.bind(&event.id).bind(event.kind).bind(event.effective_at).bind(actor_id);
+    one(query.bind(event.project.as_ref().map(ProjectId::as_str)).bind(body.to_string()).execute(connection).await)
+}
+
+fn column<'r, T: sqlx::Decode<'r, Driver> + sqlx::Type<Driver>>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError> {
+    row.try_get(name).map_err(refused)
+}
+
+fn text(row: &SqliteRow, name: &str) -> Result<String, StoreError> {
+    column(row, name)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn project(row: &SqliteRow) -> Result<Project, StoreError> {
+    Ok(Project {
+        id: ProjectId::new(text(row, "id")?),
+        name: text(row, "name")?,
+        created_at: column(row, "created_at")?,
+        archived_at: column(row, "archived_at")?,
+        is_default: column(row, "is_default")?,
+        synonyms: parse(&text(row, "synonyms")?)?,
+        external_key_id: column(row, "external_key_id")?,
+        residency: column(row, "residency")?,
+    })
+}
+
+fn service_account(row: &SqliteRow) -> Result<ServiceAccount, StoreError> {
+    Ok(ServiceAccount {
+        id: ServiceAccountId::new(text(row, "id")?),
+        project: ProjectId::new(text(row, "project_id")?),
+        name: text(row, "name")?,
+        role: text(row, "role")?,
+        created_at: column(row, "created_at")?,
+    })
+}
+
+fn key(row: &SqliteRow) -> Result<Key, StoreError> {
+    let optional = |name| column::<Option<String>>(row, name);
+    let word = text(row, "kind")?;
+    let digest: Vec<u8> = column(row, "digest")?;
+    let digest: [u8; 32] = digest.try_into().map_err(|_| StoreError::Corrupt("a digest is not 32 bytes".into()))?;
+    Ok(Key {
+        id: KeyId::new(text(row, "id")?),
+        kind: Kind::from_word(&word).ok_or_else(|| StoreError::Corrupt(format!("key kind `{word}`")))?,
+        project: optional("project_id")?.map(ProjectId::new),
+        service_account: optional("service_account_id")?.map(ServiceAccountId::new),
+        name: text(row, "name")?,
+        digest: Digest::from(digest),
+        redacted: text(row, "redacted")?,
+        created_at: column(row, "created_at")?,
+        created_by: optional("created_by")?.map(KeyId::new),
+        expires_at: column(row, "expires_at")?,
+    })
+}

@@ -1,0 +1,455 @@
+//! The body of every answer, with what must happen at its end riding on it.
+//!
+//! Promises: the record is written and everything held is released when the body ends or is dropped, whichever way;
+//! a stream of events passes event by event, never half a one; an upstream that breaks, stalls or is cut off ends a
+//! client's event stream with an error event in the API's shape, and any other answer with a broken connection, so
+//! that nobody takes a part for the whole.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use store::Revocation;
+use tokio::time::{Instant, Sleep};
+use wire::endpoint::ErrorEvent;
+use wire::refusal::{Reason, Refusal};
+use wire::sse::Boundary;
+
+use crate::decode::{DecodeError, Decoder};
+use crate::own::EventIds;
+use crate::record::{Ended, Record};
+use crate::upstream::chain;
+use crate::withhold::Withhold;
+
+/// Ends a connection in the middle of an answer.
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an answer.
+pub(crate) struct Answer {
+    source: Source,
+    record: Option<Box<Record>>,
+}
+
+enum Source {
+    Whole(Option<Bytes>),
+    Upstream(Box<Passage>),
+    Local(Box<LocalEvents>),
+}
+
+impl Answer {
+    /// A body that is there already.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Answer {
+        Answer { source: Source::Whole(Some(bytes.into())), record: None }
+    }
+
+    /// A body that comes from the upstream.
+    pub(crate) fn passage(passage: Passage) -> Answer {
+        Answer { source: Source::Upstream(Box::new(passage)), record: None }
+    }
+
+    /// Events of the embedded model.
+    pub(crate) fn local(events: localmodel::EventStream, watch: Cut) -> Answer {
+        Answer { source: Source::Local(Box::new(LocalEvents { events: Box::pin(events), cut: watch, over: false })), record: None }
+    }
+
+    /// Ties the record to the body: from now on the body's end is the exchange's end.
+    pub(crate) fn carry(mut self, record: Box<Record>) -> Answer {
+        self.record = Some(record);
+        self
+    }
+
+    fn note(&mut self, ended: Ended, refusal: Option<&Refusal>) {
+        if let Some(mut record) = self.record.take() {
+            record.ended = ended;
+            if let Some(refusal) = refusal {
+                record.refused(refusal);
+            }
+        }
+    }
+}
+
+/// What a source gives at a poll.
+enum Step {
+    Data(Bytes),
+    End,
+    /// The last words of a stream that could not go on.
+    LastWords(Bytes, Ended, Box<Refusal>),
+    /// An answer that can only be broken off.
+    Break(Ended, Box<Refusal>),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.get_mut();
+        let step = match &mut this.source {
+            Source::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map_or(Step::End, Step::Data)),
+            Source::Upstream(passage) => passage.poll_step(cx),
+            Source::Local(events) => events.poll_step(cx),
+        };
+        let Poll::Ready(step) = step else { return Poll::Pending };
+        let frame = match step {
+            Step::Data(bytes) => {
+                if let Some(record) = &mut this.record {
+                    record.response_bytes += bytes.len() as u64;
+                }
+                // A whole body is over with its last byte: the library does not ask again.
+                if this.is_end_stream() {
+                    this.note(Ended::Complete, None);
+                }
+                Some(Ok(Frame::data(bytes)))
+            }
+            Step::End => {
+                this.note(Ended::Complete, None);
+                None
+            }
+            Step::LastWords(bytes, ended, refusal) => {
+                this.note(ended, Some(&refusal));
+                Some(Ok(Frame::data(bytes)))
+            }
+            Step::Break(ended, refusal) => {
+                this.note(ended, Some(&refusal));
+                Some(Err(refusal as Broken))
+            }
+        };
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.source, Source::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Upstream(_) | Source::Local(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // An empty body is complete without ever being asked for.
+        if matches!(&self.source, Source::Whole(bytes) if bytes.as_ref().is_none_or(Bytes::is_empty)) {
+            self.note(Ended::Complete, None);
+        }
+    }
+}
+
+/// Ends an answer early: when its key is revoked.
+pub(crate) struct Cut {
+    revocation: Arc<Revocation>,
+    /// Made at the first wait: answers that never wait pay nothing.
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Cut {
+    pub(crate) fn new(revocation: Arc<Revocation>) -> Cut {
+        Cut { revocation, waiting: None }
+    }
+
+    fn is_due(&self) -> bool {
+        self.revocation.is_revoked()
+    }
+
+    /// Wakes the task when the key is revoked.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let revocation = Arc::clone(&self.revocation);
+            Box::pin(async move { revocation.revoked().await })
+        });
+        waiting.as_mut().poll(cx)
+    }
+}
+
+/// The refusal that ends an answer whose key was revoked.
+pub(crate) fn revoked() -> Refusal {
+    Refusal::new(Reason::RevokedKey, "This API key was revoked while the answer was running. Use another key.")
+}
+
+fn broke_off() -> Refusal {
+    let public = "The upstream's answer broke off before its end. What came before is incomplete; retry.";
+    Refusal::new(Reason::UpstreamBroken, public)
+}
+
+/// An upstream's body on its way to the client.
+pub(crate) struct Passage {
+    pub(crate) body: Incoming,
+    pub(crate) decoder: Option<Decoder>,
+    pub(crate) withhold: Option<Withhold>,
+    /// Present for `text/event-stream`.
+    pub(crate) events: Option<Events>,
+    pub(crate) cut: Cut,
+    pub(crate) idle: Idle,
+    /// What is ready to go out.
+    pub(crate) ready: Option<Bytes>,
+    pub(crate) state: State,
+}
+
+/// Where a passage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The upstream is being read.
+    Flowing,
+    /// The upstream ended well; what is ready goes out, then the end.
+    Finishing,
+    /// Nothing follows.
+    Over,
+}
+
+/// What a stream of events needs.
+pub(crate) struct Events {
+    pub(crate) boundary: Boundary,
+    pub(crate) ids: Option<EventIds>,
+    pub(crate) error_event: ErrorEvent,
+    /// The last event passed on: its sequence number is looked for only if the stream breaks.
+    pub(crate) last: Bytes,
+    /// The last words that this stream must have ended with, where the upstream's framing cannot tell an end from a
+    /// loss (a body that is delimited by the connection's close).
+    pub(crate) must_end_with: &'static [&'static str],
+}
+
+/// A limit on the time between two chunks, without a timer for answers that do not wait.
+pub(crate) struct Idle {
+    limit: Duration,
+    last: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Idle {
+    pub(crate) fn new(limit: Duration) -> Idle {
+        Idle { limit, last: Instant::now(), sleep: None }
+    }
+
+    fn progress(&mut self) {
+        // The time matters only once a timer runs.
+        if self.sleep.is_some() {
+            self.last = Instant::now();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.sleep.is_none() {
+            self.last = Instant::now();
+        }
+        loop {
+            let due = self.last + self.limit;
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            std::task::ready!(sleep.as_mut().poll(cx));
+            // Chunks came since the timer was set: it moves on rather than being reset for each.
+            if self.last + self.limit <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(self.last + self.limit);
+        }
+    }
+}
+
+impl Passage {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            if let Some(bytes) = self.ready.take() {
+                return Poll::Ready(Step::Data(bytes));
+            }
+            match self.state {
+                State::Flowing => {}
+                State::Finishing | State::Over => return Poll::Ready(Step::End),
+            }
+            if self.cut.is_due() {
+                return Poll::Ready(self.stop(Ended::Revoked, revoked()));
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    self.idle.progress();
+                    if let Err((ended, refusal)) = self.take_chunk(chunk) {
+                        return Poll::Ready(self.stop(ended, *refusal));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(self.stop(Ended::UpstreamBroke, broke_off().cause(chain(&error))));
+                }
+                Poll::Ready(None) => match self.finish() {
+                    Ok(()) => self.state = State::Finishing,
+                    Err((ended, refusal)) => return Poll::Ready(self.stop(ended, *refusal)),
+                },
+                Poll::Pending => {
+                    if self.cut.poll(cx).is_ready() {
+                        continue;
+                    }
+                    std::task::ready!(self.idle.poll(cx));
+                    let seconds = self.idle.limit.as_secs();
+                    let public = format!("The upstream sent nothing for {seconds} seconds in the middle of its answer. Retry.");
+                    let refusal = Refusal::new(Reason::UpstreamTimeout, public);
+                    return Poll::Ready(self.stop(Ended::UpstreamBroke, refusal));
+                }
+            }
+        }
+    }
+
+    /// Runs a chunk through decoding, the watch for our own key, and the cut into whole events.
+    fn take_chunk(&mut self, chunk: Bytes) -> Result<(), (Ended, Box<Refusal>)> {
+        let chunk = match &mut self.decoder {
+            Some(decoder) => Bytes::from(decoder.feed(&chunk).map_err(undecodable)?),
+            None => chunk,
+        };
+        let chunk = match &mut self.withhold {
+            Some(withhold) => withhold.feed(chunk).map_err(|_| (Ended::Withheld, Box::new(held_our_key())))?,
+            None => chunk,
+        };
+        let chunk = match &mut self.events {
+            Some(events) => events.pass(chunk)?,
+            None => chunk,
+        };
+        self.ready = Some(chunk).filter(|chunk| !chunk.is_empty());
+        Ok(())
+    }
+
+    /// The upstream's clean end: what was held back passes.
+    fn finish(&mut self) -> Result<(), (Ended, Box<Refusal>)> {
+        let mut rest = match self.decoder.take() {
+            Some(decoder) => Bytes::from(decoder.finish().map_err(undecodable)?),
+            None => Bytes::new(),
+        };
+        if let Some(withhold) = &mut self.withhold {
+            let passed = withhold.feed(rest).map_err(|_| (Ended::Withheld, Box::new(held_our_key())))?;
+            rest = join(passed, withhold.finish());
+        }
+        if let Some(events) = &mut self.events {
+            let passed = events.pass(rest)?;
+            rest = join(passed, events.boundary.finish());
+            events.check_end()?;
+        }
+        self.ready = Some(rest).filter(|rest| !rest.is_empty());
+        Ok(())
+    }
+
+    /// Ends the answer before its end.
+    fn stop(&mut self, ended: Ended, refusal: Refusal) -> Step {
+        self.state = State::Over;
+        match &self.events {
+            Some(events) => Step::LastWords(Bytes::from(events.last_words(&refusal)), ended, Box::new(refusal)),
+            None => Step::Break(ended, Box::new(refusal)),
+        }
+    }
+}
+
+fn join(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (_, true) => first,
+        (true, false) => second,
+        (false, false) => [first, second].concat().into(),
+    }
+}
+
+impl Events {
+    fn pass(&mut self, chunk: Bytes) -> Result<Bytes, (Ended, Box<Refusal>)> {
+        let whole = self.boundary.push(chunk).map_err(|error| {
+            let public = "The upstream sent an event over the gate's limit. Ask its operator to raise limits.event_bytes_max.";
+            (Ended::Withheld, Box::new(Refusal::new(Reason::UpstreamBroken, public).cause(error)))
+        })?;
+        if !whole.is_empty() {
+            if let Some(ids) = &mut self.ids
+                && ids.watch(&whole)
+            {
+                self.ids = None;
+            }
+            self.last = whole.clone();
+        }
+        Ok(whole)
+    }
+
+    /// A stream that only the closed connection delimits is whole if its last event is a last event.
+    fn check_end(&self) -> Result<(), (Ended, Box<Refusal>)> {
+        let ends = |end: &&str| memchr::memmem::find(&self.last, end.as_bytes()).is_some();
+        if self.must_end_with.is_empty() || self.must_end_with.iter().any(ends) {
+            return Ok(());
+        }
+        Err((Ended::UpstreamBroke, Box::new(broke_off())))
+    }
+
+    fn last_words(&self, refusal: &Refusal) -> String {
+        match self.error_event {
+            ErrorEvent::Data => refusal.chat_event(),
+            ErrorEvent::Typed => refusal.responses_event(next_sequence_number(&self.last)),
+        }
+    }
+}
+
+/// One more than the last `sequence_number` in these events, 0 when there is none.
+fn next_sequence_number(events: &[u8]) -> u64 {
+    const NAME: &[u8] = b"\"sequence_number\":";
+    let Some(at) = memchr::memmem::rfind(events, NAME) else { return 0 };
+    let digits = events[at + NAME.len()..].iter().skip_while(|byte| byte.is_ascii_whitespace());
+    let digits = digits.take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))).saturating_add(1)
+}
+
+fn undecodable(error: DecodeError) -> (Ended, Box<Refusal>) {
+    let public = "The upstream's answer was compressed although the gate asked for plain text, and could not be decoded within its limit.";
+    (Ended::Withheld, Box::new(Refusal::new(Reason::UpstreamBroken, public).cause(error)))
+}
+
+/// The refusal in place of an answer that holds the gate's own key.
+pub(crate) fn held_our_key() -> Refusal {
+    let public = "The upstream's answer contained the gate's own credentials and was withheld. Tell the gate's operator.";
+    Refusal::new(Reason::UpstreamSecretWithheld, public)
+}
+
+/// The embedded model's events.
+struct LocalEvents {
+    events: Pin<Box<localmodel::EventStream>>,
+    cut: Cut,
+    over: bool,
+}
+
+impl LocalEvents {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if self.over {
+            return Poll::Ready(Step::End);
+        }
+        if !self.cut.is_due() {
+            match futures_core::Stream::poll_next(self.events.as_mut(), cx) {
+                Poll::Ready(Some(bytes)) => return Poll::Ready(Step::Data(bytes)),
+                Poll::Ready(None) => {
+                    self.over = true;
+                    return Poll::Ready(Step::End);
+                }
+                Poll::Pending => std::task::ready!(self.cut.poll(cx)),
+            }
+        }
+        self.over = true;
+        let refusal = revoked();
+        Poll::Ready(Step::LastWords(Bytes::from(refusal.chat_event()), Ended::Revoked, Box::new(refusal)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_goes_on_after_the_last_event() {
+        assert_eq!(next_sequence_number(b"data: {\"sequence_number\":7}\n\ndata: {\"sequence_number\": 12}\n\n"), 13);
+        assert_eq!(next_sequence_number(b"data: {}\n\n"), 0);
+        assert_eq!(next_sequence_number(b"data: {\"sequence_number\":99999999999999999999999}\n\n"), u64::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_counts_from_the_last_chunk() {
+        let mut idle = Idle::new(Duration::from_secs(10));
+        let begun = Instant::now();
+        assert!(futures_util::poll!(std::future::poll_fn(|cx| idle.poll(cx))).is_pending());
+        tokio::time::advance(Duration::from_secs(8)).await;
+        idle.progress();
+        std::future::poll_fn(|cx| idle.poll(cx)).await;
+        assert!(begun.elapsed() >= Duration::from_secs(18));
+    }
+}

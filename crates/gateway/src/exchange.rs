@@ -1,0 +1,89 @@
+//! The way of a request, in order, in one function. Start reading here.
+//!
+//! The order matters. What is cheap refuses first. Nothing is looked up before the request can be read in one way
+//! only (`accept`), and nothing about the gate's objects is told before the caller is known (`authenticate`). The body
+//! is read after the row says what it may be (`resolve`), so that a wrong path costs no memory. What will be written
+//! down about new objects has its place before the upstream can make them (`own`): swapped, an object could exist that
+//! nobody owns. Each step takes what only the step before can make.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use wire::refusal::Refusal;
+
+use crate::accept::accept;
+use crate::answer::Answer;
+use crate::authenticate::authenticate;
+use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
+use crate::prepare::prepare;
+use crate::record::Record;
+use crate::resolve::{Destination, resolve};
+use crate::socket::ConnectionState;
+use crate::worker::Worker;
+use crate::{control, forward, health, local};
+
+/// Handles one request. It always answers, and its record is written at the end of the answer.
+pub(crate) async fn exchange(
+    worker: Arc<Worker>,
+    connection: Arc<ConnectionState>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let mut record = Record::begin(&worker, &connection, request.method(), request.headers());
+    let mut response = match way(&worker, &connection, request, &mut record).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            record.refused(&refusal);
+            refusal_response(&refusal)
+        }
+    };
+    let project = record.caller.as_ref().and_then(|key| key.key.project.as_ref()).map(|id| id.as_str());
+    headers::sign_answer(response.headers_mut(), &record.request_id, &worker.gate.organization, project);
+    record.answering(response.status().as_u16());
+    Ok(response.map(|answer| answer.carry(record)))
+}
+
+/// The stages of the design, as far as they are built.
+async fn way(
+    worker: &Worker,
+    connection: &ConnectionState,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Answer>, Refusal> {
+    let gate = &worker.gate;
+    let (head, body) = request.into_parts();
+    let accepted = accept(&head, connection)?;
+    if let Some(answer) = health::answer(gate, &head.method, accepted.path())? {
+        return Ok(answer);
+    }
+    let caller = authenticate(gate, &head.headers)?;
+    record.caller = Some(Arc::clone(&caller.key));
+    let resolved = resolve(gate, &accepted, caller)?;
+    record.row = Some(resolved.row);
+    resolved.check_ownership(gate).await?;
+    let prepared = prepare(gate, &resolved, &head.headers, body).await?;
+    record.learn(&prepared);
+    match resolved.destination(gate, &prepared)? {
+        Destination::Control => control::serve(gate, &resolved, prepared, &head, record).await,
+        Destination::Models => local::models(gate, &resolved),
+        Destination::Local(model, endpoint) => local::answer(model, endpoint, &resolved, prepared, record).await,
+        Destination::Upstream => forward::forward(worker, &resolved, prepared, &head, record).await,
+    }
+}
+
+/// A refusal as an answer.
+pub(crate) fn refusal_response(refusal: &Refusal) -> Response<Answer> {
+    let mut response = Response::new(Answer::whole(refusal.body()));
+    *response.status_mut() = http::StatusCode::from_u16(refusal.status()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(should_retry) = refusal.reason.row().should_retry {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should_retry { "true" } else { "false" }));
+    }
+    if let Some(wait_ms) = refusal.retry_after_ms {
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(wait_ms));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000)));
+    }
+    response
+}

@@ -1,0 +1,165 @@
+//! The gate as a whole: what every worker shares.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use localmodel::LocalModel;
+use store::{Clock, Directory, KeyEntry, Owners};
+use wire::endpoint::Endpoint;
+use wire::refusal::Refusal;
+
+use crate::body::BodyBudget;
+use crate::metrics::Metrics;
+use crate::own::OwnerBook;
+use crate::request_log::RequestLog;
+use crate::settings::Settings;
+
+/// A call of the control plane, authenticated, with a body that is strict JSON or empty.
+#[derive(Debug)]
+pub struct ControlCall {
+    /// The row of the table.
+    pub endpoint: &'static Endpoint,
+    /// Path parameters, decoded.
+    pub params: Vec<(&'static str, String)>,
+    /// Query as it came.
+    pub query: String,
+    /// Body as it came.
+    pub body: Bytes,
+    /// The admin key that calls.
+    pub caller: Arc<KeyEntry>,
+    /// Where the call comes from.
+    pub address: IpAddr,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The request's id.
+    pub request_id: String,
+}
+
+/// What a control call answers: status and JSON, or a refusal.
+pub type ControlAnswer = Result<(u16, Vec<u8>), Refusal>;
+
+/// The control plane, as the gateway sees it. Calls run on the process's own runtime, not on a worker's.
+pub trait ControlPlane: Send + Sync {
+    /// Serves one call.
+    fn serve(&self, call: ControlCall) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send>>;
+}
+
+/// The embedded model: there, or the words why not.
+pub enum Local {
+    /// Loaded.
+    Ready(LocalModel),
+    /// Wanted, and not there: what the operator has to do.
+    Missing(String),
+    /// Not wanted.
+    Off,
+}
+
+/// Everything that the gate is made of.
+pub struct Parts {
+    /// Checked settings.
+    pub settings: Settings,
+    /// Projects and keys.
+    pub directory: Arc<Directory>,
+    /// Shape of keys.
+    pub shape: keys::Shape,
+    /// Pepper of key digests.
+    pub pepper: keys::Pepper,
+    /// Store of object owners.
+    pub owners: Arc<dyn Owners>,
+    /// Administration.
+    pub control: Arc<dyn ControlPlane>,
+    /// The embedded model.
+    pub local: Local,
+    /// Time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Request log.
+    pub log: RequestLog,
+}
+
+/// The gate.
+pub struct Gate {
+    pub(crate) settings: Settings,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) shape: keys::Shape,
+    pub(crate) pepper: keys::Pepper,
+    pub(crate) owners: Arc<OwnerBook>,
+    pub(crate) control: Arc<dyn ControlPlane>,
+    pub(crate) local: Local,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: RequestLog,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) bodies: Arc<BodyBudget>,
+    /// The process's own runtime, where the control plane and the database run.
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) organization: HeaderValue,
+    in_flight: AtomicUsize,
+    ready: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Gate {
+    /// Puts the gate together. Call it inside the process's own runtime.
+    pub fn new(parts: Parts) -> Arc<Gate> {
+        let metrics = Arc::new(Metrics::default());
+        let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
+        Arc::new(Gate {
+            owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
+            bodies: BodyBudget::new(parts.settings.limits.body_memory_bytes_max),
+            organization: HeaderValue::try_from(organization).unwrap_or(HeaderValue::from_static("")),
+            settings: parts.settings,
+            directory: parts.directory,
+            shape: parts.shape,
+            pepper: parts.pepper,
+            control: parts.control,
+            local: parts.local,
+            clock: parts.clock,
+            log: parts.log,
+            metrics,
+            runtime: tokio::runtime::Handle::current(),
+            in_flight: AtomicUsize::new(0),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Exchanges that run now.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(crate) fn begin_exchange(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, SeqCst);
+    }
+
+    /// Whether requests are welcome.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(SeqCst) && !self.is_draining()
+    }
+
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(SeqCst)
+    }
+}
+
+/// An exchange is running while this lives.
+pub(crate) struct InFlight(Arc<Gate>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,239 @@
+//! What is remembered of one exchange: one log line, and the metrics.
+//!
+//! Promises: exactly one line for every request that reached a worker, however it ended: success, refusal, a client
+//! that left, a panic, the drain; stages add what they learn; no body, no header value that could be a secret, and no
+//! key but its id is ever in it. The fields are documented in docs/reference/request-log.md.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, Method};
+use store::KeyEntry;
+use wire::refusal::Refusal;
+
+use crate::address::client_address;
+use crate::gate::InFlight;
+use crate::resolve::Row;
+use crate::socket::{ConnectionState, ExchangeInFlight};
+use crate::worker::Worker;
+
+/// Longest text of a client's choosing in a log line: model names and request ids are shorter.
+const CLIENT_TEXT_CHARS_MAX: usize = 128;
+
+/// Status in the log when the client left before the answer began (nginx's convention).
+const CLIENT_LEFT_STATUS: u16 = 499;
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The answer was handed over whole.
+    Complete,
+    /// The client left before the end.
+    ClientLeft,
+    /// The upstream's answer broke off, or stalled beyond its time.
+    UpstreamBroke,
+    /// The key was revoked while the answer ran.
+    Revoked,
+    /// The answer was withheld: over a bound, undecodable, or with the gate's own key in it.
+    Withheld,
+}
+
+impl Ended {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Ended::Complete => "complete",
+            Ended::ClientLeft => "client_left",
+            Ended::UpstreamBroke => "upstream_broke",
+            Ended::Revoked => "revoked",
+            Ended::Withheld => "withheld",
+        }
+    }
+}
+
+/// One exchange, written down when it is dropped.
+pub(crate) struct Record {
+    worker: Arc<Worker>,
+    started: Instant,
+    /// The gate's `x-request-id`.
+    pub(crate) request_id: String,
+    /// The caller's `X-Client-Request-Id`.
+    pub(crate) client_request_id: Option<String>,
+    method: Method,
+    address: IpAddr,
+    /// The endpoint's row, once found.
+    pub(crate) row: Option<Row>,
+    /// The key that authenticated.
+    pub(crate) caller: Option<Arc<KeyEntry>>,
+    /// The model that the request names.
+    pub(crate) model: Option<String>,
+    /// Whether the answer is a stream of events.
+    pub(crate) streamed: bool,
+    /// Request body, bytes as received and decoded.
+    pub(crate) request_bytes: u64,
+    /// Answer body, bytes handed to the client.
+    pub(crate) response_bytes: u64,
+    /// The upstream's status.
+    pub(crate) upstream_status: Option<u16>,
+    /// The upstream's request id.
+    pub(crate) upstream_request_id: Option<String>,
+    /// Attempts at the upstream.
+    pub(crate) attempts: u8,
+    /// When the answer's head was ready.
+    pub(crate) answered: Option<Instant>,
+    /// Status sent.
+    pub(crate) status: u16,
+    /// How it ended; `ClientLeft` until somebody knows better.
+    pub(crate) ended: Ended,
+    code: Option<&'static str>,
+    cause: Option<String>,
+    _connection: ExchangeInFlight,
+    _gate: InFlight,
+}
+
+impl Record {
+    /// Begins the record of a request.
+    pub(crate) fn begin(
+        worker: &Arc<Worker>,
+        connection: &Arc<ConnectionState>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Box<Record> {
+        let trusted = &worker.gate.settings.trusted_proxies;
+        Box::new(Record {
+            started: Instant::now(),
+            request_id: worker.ids.next(),
+            client_request_id: headers.get("x-client-request-id").map(|value| client_text(value.as_bytes())),
+            method: method.clone(),
+            address: client_address(connection.peer, connection.proxied, headers, trusted),
+            row: None,
+            caller: None,
+            model: None,
+            streamed: false,
+            request_bytes: 0,
+            response_bytes: 0,
+            upstream_status: None,
+            upstream_request_id: None,
+            attempts: 0,
+            answered: None,
+            status: CLIENT_LEFT_STATUS,
+            ended: Ended::ClientLeft,
+            code: None,
+            cause: None,
+            _connection: connection.begin_exchange(),
+            _gate: worker.gate.begin_exchange(),
+            worker: Arc::clone(worker),
+        })
+    }
+
+    /// The address that the request came from.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The worker that carries the exchange.
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Notes a refusal, at the start or in the middle of an answer.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.code = refusal.code().or(Some("none"));
+        self.cause.clone_from(&refusal.cause);
+        self.worker.gate.metrics.refused(refusal);
+    }
+
+    /// Notes that the answer's head leaves now.
+    pub(crate) fn answering(&mut self, status: u16) {
+        self.status = status;
+        self.answered = Some(Instant::now());
+    }
+
+    fn line(&self, output: &mut Vec<u8>, total_us: u128) {
+        let mut line = String::with_capacity(640);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let _ = write!(line, "{{\"time\":{}.{:03}", now.as_secs(), now.subsec_millis());
+        let _ = write!(line, ",\"event\":\"exchange\",\"request_id\":\"{}\"", self.request_id);
+        text(&mut line, "client_request_id", self.client_request_id.as_deref());
+        text(&mut line, "method", Some(self.method.as_str()).filter(|method| method.len() <= 16));
+        text(&mut line, "endpoint", self.row.map(|row| row.endpoint.path));
+        let _ = write!(line, ",\"status\":{}", self.status);
+        text(&mut line, "code", self.code);
+        text(&mut line, "cause", self.cause.as_deref());
+        text(&mut line, "ended", Some(self.ended.word()));
+        if let Some(caller) = &self.caller {
+            text(&mut line, "project_id", caller.key.project.as_ref().map(|id| id.as_str()));
+            text(&mut line, "key_id", Some(caller.key.id.as_str()));
+        }
+        text(&mut line, "model", self.model.as_deref());
+        let _ = write!(line, ",\"stream\":{}", self.streamed);
+        if let Some(status) = self.upstream_status {
+            let _ = write!(line, ",\"upstream_status\":{status},\"attempts\":{}", self.attempts);
+        }
+        text(&mut line, "upstream_request_id", self.upstream_request_id.as_deref());
+        let _ = write!(line, ",\"request_bytes\":{},\"response_bytes\":{}", self.request_bytes, self.response_bytes);
+        if let Some(answered) = self.answered {
+            let head_us = answered.duration_since(self.started).as_micros();
+            let _ = write!(line, ",\"head_ms\":{}.{:03}", head_us / 1_000, head_us % 1_000);
+        }
+        let _ = write!(line, ",\"total_ms\":{}.{:03}", total_us / 1_000, total_us % 1_000);
+        let _ = writeln!(line, ",\"address\":\"{}\"}}", self.address);
+        output.extend_from_slice(line.as_bytes());
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.cause = Some("panic while the request was handled".into());
+        }
+        let total = self.started.elapsed();
+        self.worker.gate.metrics.exchanged(self.row, self.status, total, self.ended);
+        self.worker.log.line(|output| self.line(output, total.as_micros()));
+    }
+}
+
+/// A member with a text value; absent values are left out.
+fn text(line: &mut String, name: &str, value: Option<&str>) {
+    let Some(value) = value else { return };
+    let _ = write!(line, ",\"{name}\":\"");
+    for char in value.chars() {
+        match char {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            // Line separators too: some log readers split on them.
+            '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(line, "\\u{:04x}", u32::from(char));
+            }
+            char => line.push(char),
+        }
+    }
+    line.push('"');
+}
+
+/// Text of a client's choosing, cut to a length that a log can bear.
+pub(crate) fn client_text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).chars().take(CLIENT_TEXT_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stays_one_json_string_on_one_line() {
+        let mut line = String::from("{\"a\":1");
+        text(&mut line, "model", Some("evil\"},\n\\\u{2028}\u{7f}ä"));
+        line.push('}');
+        assert_eq!(line.lines().count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
+        assert_eq!(value["model"], "evil\"},\n\\\u{2028}\u{7f}ä");
+    }
+
+    #[test]
+    fn long_or_broken_client_text_is_cut() {
+        assert_eq!(client_text(&[b'x'; 10_000]).len(), CLIENT_TEXT_CHARS_MAX);
+        assert_eq!(client_text(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+    }
+}
