@@ -1,1 +1,182 @@
-//! (being built)
+//! The control plane: OpenAI's Administration API over projects, service accounts and keys, and our few extensions.
+//!
+//! Promises: every write goes through [`Console::commit`], which stores the act and its audit event in one
+//! transaction and puts it in force before it returns; a secret is in the one answer that creates it and nowhere
+//! else; whatever the store refuses changes nothing. Lists are served from the snapshot in force, audit events from
+//! the store.
+//!
+//! To add an operation: its line in [`Console::serve`], a function in the file of its object, a test.
+//!
+//! Left out: HTTP, authentication and JSON strictness, which the gateway has seen to.
+
+mod admin_keys;
+mod audit;
+mod input;
+mod new;
+mod project_keys;
+mod projects;
+mod service_accounts;
+mod start;
+
+pub use start::Started;
+
+use std::sync::Arc;
+
+use keys::{Pepper, Random, Shape};
+use serde_json::Value;
+use store::{Act, Actor, AuditEvent, Clock, Directory, KeyEntry, ProjectId, Registry, Snapshot, StoreError};
+use wire::endpoint::{Endpoint, Method};
+use wire::refusal::{Reason, Refusal};
+
+use crate::new::{KeyFor, Maker, NewKey};
+
+/// A call, authenticated.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The row.
+    pub endpoint: &'static Endpoint,
+    /// Path parameters, decoded.
+    pub params: &'a [(&'static str, String)],
+    /// Query as it came.
+    pub query: &'a str,
+    /// Body: strict JSON, or empty.
+    pub body: &'a [u8],
+    /// The admin key that calls.
+    pub caller: &'a Arc<KeyEntry>,
+    /// Where it calls from.
+    pub address: String,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+impl Call<'_> {
+    fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Key {
+            id: self.caller.key.id.clone(),
+            address: self.address.clone(),
+            user_agent: self.user_agent.clone(),
+        }
+    }
+}
+
+/// What an operation answers with.
+type Answer = Result<Value, Refusal>;
+
+/// The control plane.
+pub struct Console {
+    registry: Arc<dyn Registry>,
+    directory: Arc<Directory>,
+    pepper: Pepper,
+    shape: Shape,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// What an act is recorded as.
+struct Event {
+    kind: &'static str,
+    project: Option<ProjectId>,
+    payload: Value,
+}
+
+impl Console {
+    /// A control plane over a store and the directory loaded from it.
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        directory: Arc<Directory>,
+        pepper: Pepper,
+        shape: Shape,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Console {
+        Console { registry, directory, pepper, shape, clock, random }
+    }
+
+    /// Serves a call. The answer's status is 200, as everywhere in the Administration API.
+    ///
+    /// # Errors
+    /// In the API's shape: what is wrong with the call, or that the store cannot be written.
+    pub async fn serve(&self, call: &Call<'_>) -> Answer {
+        use Method::{Delete, Get, Post};
+        let path = call.endpoint.path.strip_prefix("/v1/organization").unwrap_or(call.endpoint.path);
+        match (call.endpoint.method, path) {
+            (Get, "/projects") => self.list_projects(call),
+            (Post, "/projects") => self.create_project(call).await,
+            (Get, "/projects/{project_id}") => self.retrieve_project(call),
+            (Post, "/projects/{project_id}") => self.update_project(call).await,
+            (Post, "/projects/{project_id}/archive") => self.archive_project(call).await,
+            (Get, "/projects/{project_id}/api_keys") => self.list_project_keys(call),
+            (Post, "/projects/{project_id}/api_keys") => self.create_project_key(call).await,
+            (Get, "/projects/{project_id}/api_keys/{api_key_id}") => self.retrieve_project_key(call),
+            (Delete, "/projects/{project_id}/api_keys/{api_key_id}") => self.delete_project_key(call).await,
+            (Get, "/projects/{project_id}/service_accounts") => self.list_service_accounts(call),
+            (Post, "/projects/{project_id}/service_accounts") => self.create_service_account(call).await,
+            (Get, "/projects/{project_id}/service_accounts/{service_account_id}") => self.retrieve_service_account(call),
+            (Post, "/projects/{project_id}/service_accounts/{service_account_id}") => self.update_service_account(call).await,
+            (Delete, "/projects/{project_id}/service_accounts/{service_account_id}") => self.delete_service_account(call).await,
+            (Post, "/projects/{project_id}/service_accounts/{service_account_id}/api_keys") => {
+                self.create_service_account_key(call).await
+            }
+            (Get, "/admin_api_keys") => self.list_admin_keys(call),
+            (Post, "/admin_api_keys") => self.create_admin_key(call).await,
+            (Get, "/admin_api_keys/{key_id}") => self.retrieve_admin_key(call),
+            (Delete, "/admin_api_keys/{key_id}") => self.delete_admin_key(call).await,
+            (Get, "/audit_logs") => self.list_audit_events(call).await,
+            _ => Err(Refusal::new(
+                Reason::NotServed,
+                "This operation of the Administration API is not served by this version of Sallyport.",
+            )),
+        }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.directory.snapshot())
+    }
+
+    fn maker(&self) -> Maker<'_> {
+        Maker { pepper: &self.pepper, shape: &self.shape, clock: &*self.clock, random: &*self.random }
+    }
+
+    fn new_id(&self, prefix: &str) -> String {
+        self.maker().id(prefix)
+    }
+
+    fn new_key(&self, meant: &KeyFor<'_>) -> NewKey {
+        self.maker().key(meant)
+    }
+
+    /// Does an act: stored with its event, then in force. The only way for a call to write anything.
+    async fn commit(&self, actor: Actor, act: Act, event: Event) -> Result<(), Refusal> {
+        let event = AuditEvent { actor, ..self.maker().event(event) };
+        self.registry.commit(&act, &[event]).await.map_err(|error| unavailable(&error))?;
+        self.directory.apply(&act);
+        Ok(())
+    }
+}
+
+/// The store's refusal in the API's words.
+fn unavailable(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Conflict(_) => {
+            Refusal::new(Reason::Conflict, "Something else changed this object at the same time. Read it again and retry.")
+        }
+        StoreError::Unavailable(_) | StoreError::Corrupt(_) => Refusal::new(
+            Reason::StoreUnavailable,
+            "The gate cannot write to its database right now; nothing was changed. Check the disk, then retry.",
+        ),
+    }
+    .cause(error)
+}
+
+/// 404 in the API's words.
+fn no_such(what: &str, id: &str) -> Refusal {
+    let shown: String = id.chars().take(128).collect();
+    Refusal::new(Reason::ObjectNotFound, format!("No {what} found with id '{shown}'."))
+}
+
+#[cfg(test)]
+mod tests;
