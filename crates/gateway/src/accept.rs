@@ -13,18 +13,12 @@ use crate::socket::ConnectionState;
 /// A head that can be read in one way only. Only [`accept`] makes one.
 pub(crate) struct Accepted<'r> {
     head: &'r Parts,
-    path: Path<'r>,
 }
 
 impl<'r> Accepted<'r> {
     /// The path as it came: still percent-encoded, without the query.
     pub(crate) fn path(&self) -> &'r str {
         self.head.uri.path()
-    }
-
-    /// The checked path.
-    pub(crate) fn checked_path(&self) -> &Path<'r> {
-        &self.path
     }
 
     /// The head.
@@ -54,11 +48,11 @@ pub(crate) fn accept<'r>(head: &'r Parts, connection: &ConnectionState) -> Resul
             return Err(Refusal::new(Reason::InvalidTarget, words));
         }
     }
-    let path = Path::parse(head.uri.path()).map_err(|error| invalid_target(&error))?;
-    Ok(Accepted { head, path })
+    Path::parse(head.uri.path()).map_err(invalid_target)?;
+    Ok(Accepted { head })
 }
 
-fn invalid_target(error: &TargetError) -> Refusal {
+fn invalid_target(error: TargetError) -> Refusal {
     let reason = if error.is_too_long() { Reason::TargetTooLong } else { Reason::InvalidTarget };
     Refusal::new(reason, format!("The request's path cannot be accepted: {error}. Send the plain path of the API."))
 }

@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use store::Revocation;
+use store::KeyEntry;
 use tokio::time::{Instant, Sleep};
 use wire::endpoint::ErrorEvent;
 use wire::refusal::{Reason, Refusal};
@@ -53,8 +54,8 @@ impl Answer {
     }
 
     /// Events of the embedded model.
-    pub(crate) fn local(events: localmodel::EventStream, watch: Cut) -> Answer {
-        Answer { source: Source::Local(Box::new(LocalEvents { events: Box::pin(events), cut: watch, over: false })), record: None }
+    pub(crate) fn local(events: Pin<Box<dyn Stream<Item = Bytes> + Send>>, cut: Cut) -> Answer {
+        Answer { source: Source::Local(Box::new(LocalEvents { events, cut, over: false })), record: None }
     }
 
     /// Ties the record to the body: from now on the body's end is the exchange's end.
@@ -145,25 +146,25 @@ impl Drop for Answer {
 
 /// Ends an answer early: when its key is revoked.
 pub(crate) struct Cut {
-    revocation: Arc<Revocation>,
+    key: Arc<KeyEntry>,
     /// Made at the first wait: answers that never wait pay nothing.
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Cut {
-    pub(crate) fn new(revocation: Arc<Revocation>) -> Cut {
-        Cut { revocation, waiting: None }
+    pub(crate) fn new(key: Arc<KeyEntry>) -> Cut {
+        Cut { key, waiting: None }
     }
 
     fn is_due(&self) -> bool {
-        self.revocation.is_revoked()
+        self.key.revocation.is_revoked()
     }
 
     /// Wakes the task when the key is revoked.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waiting = self.waiting.get_or_insert_with(|| {
-            let revocation = Arc::clone(&self.revocation);
-            Box::pin(async move { revocation.revoked().await })
+            let key = Arc::clone(&self.key);
+            Box::pin(async move { key.revocation.revoked().await })
         });
         waiting.as_mut().poll(cx)
     }
@@ -405,7 +406,7 @@ pub(crate) fn held_our_key() -> Refusal {
 
 /// The embedded model's events.
 struct LocalEvents {
-    events: Pin<Box<localmodel::EventStream>>,
+    events: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
     cut: Cut,
     over: bool,
 }
@@ -416,7 +417,7 @@ impl LocalEvents {
             return Poll::Ready(Step::End);
         }
         if !self.cut.is_due() {
-            match futures_core::Stream::poll_next(self.events.as_mut(), cx) {
+            match Stream::poll_next(self.events.as_mut(), cx) {
                 Poll::Ready(Some(bytes)) => return Poll::Ready(Step::Data(bytes)),
                 Poll::Ready(None) => {
                     self.over = true;
@@ -446,7 +447,7 @@ mod tests {
     async fn idle_time_counts_from_the_last_chunk() {
         let mut idle = Idle::new(Duration::from_secs(10));
         let begun = Instant::now();
-        assert!(futures_util::poll!(std::future::poll_fn(|cx| idle.poll(cx))).is_pending());
+        std::future::poll_fn(|cx| Poll::Ready(assert!(idle.poll(cx).is_pending()))).await;
         tokio::time::advance(Duration::from_secs(8)).await;
         idle.progress();
         std::future::poll_fn(|cx| idle.poll(cx)).await;

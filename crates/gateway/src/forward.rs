@@ -51,7 +51,7 @@ pub(crate) async fn forward(
         _ => None,
     };
     let reads_answer = endpoint.is_metered() || place.is_some();
-    let mut headers = headers::upstream_request(&head.headers, resolved.presented_key(&head.headers), reads_answer);
+    let mut headers = headers::upstream_request(&head.headers, presented_key(&head.headers), reads_answer);
     if prepared.decoded {
         headers.remove(header::CONTENT_ENCODING);
     }
@@ -123,7 +123,7 @@ impl Back<'_, '_> {
             decoder,
             withhold: self.client.finder().map(Withhold::new),
             events: None,
-            cut: Cut::new(Arc::clone(&self.resolved.caller.key.revocation)),
+            cut: Cut::new(Arc::clone(&self.resolved.caller.key)),
             idle: Idle::new(self.gate.settings.timeouts.upstream_idle),
             ready: None,
             state: State::Flowing,
@@ -201,6 +201,12 @@ struct ErrorBody {
 #[derive(Deserialize)]
 struct ErrorCode {
     code: Option<String>,
+}
+
+/// The client's key as it was presented.
+fn presented_key(headers: &http::HeaderMap) -> &str {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.split_once(' ')).map_or("", |(_, token)| token.trim())
 }
 
 /// HTTP/1 without a length and without chunks: the connection's close is the end, or a loss.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 use bytes::Bytes;
+use futures_core::Stream;
 use http::HeaderValue;
-use localmodel::LocalModel;
 use store::{Clock, Directory, KeyEntry, Owners};
 use wire::endpoint::Endpoint;
 use wire::refusal::Refusal;
@@ -49,10 +49,37 @@ pub trait ControlPlane: Send + Sync {
     fn serve(&self, call: ControlCall) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send>>;
 }
 
+/// What an embedded model can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelEndpoint {
+    /// `POST /v1/chat/completions`
+    ChatCompletions,
+    /// `POST /v1/responses`
+    Responses,
+}
+
+/// What an embedded model answers.
+pub enum ModelAnswer {
+    /// A JSON body.
+    Json(Bytes),
+    /// Whole server-sent events, one or more an item.
+    Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+/// An embedded model, as the gateway sees it. Dropping the future or the events cancels the work.
+pub trait EmbeddedModel: Send + Sync {
+    /// Answers a request whose body is strict JSON.
+    fn answer(
+        &self,
+        endpoint: ModelEndpoint,
+        body: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<ModelAnswer, Refusal>> + Send + '_>>;
+}
+
 /// The embedded model: there, or the words why not.
 pub enum Local {
     /// Loaded.
-    Ready(LocalModel),
+    Ready(Box<dyn EmbeddedModel>),
     /// Wanted, and not there: what the operator has to do.
     Missing(String),
     /// Not wanted.

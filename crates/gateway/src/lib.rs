@@ -43,6 +43,8 @@ mod upstream;
 mod withhold;
 mod worker;
 
-pub use gate::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts};
+pub use gate::{
+    ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
+};
 pub use request_log::RequestLog;
 pub use worker::serve;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Response, header};
-use localmodel::{Endpoint as LocalEndpoint, LocalModel, LocalRefusal};
 use serde_json::json;
 use wire::refusal::{Reason, Refusal};
 
 use crate::answer::{Answer, Cut, revoked};
-use crate::gate::{Gate, Local};
+use crate::gate::{EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint};
 use crate::prepare::Prepared;
 use crate::record::Record;
 use crate::resolve::Resolved;
@@ -21,8 +20,8 @@ const MODEL_CREATED: u64 = 1_730_419_200;
 /// # Errors
 /// What the model refuses: a full queue, parameters that it does not take, a prompt that does not fit.
 pub(crate) async fn answer(
-    model: &LocalModel,
-    endpoint: LocalEndpoint,
+    model: &dyn EmbeddedModel,
+    endpoint: ModelEndpoint,
     resolved: &Resolved<'_>,
     prepared: Prepared,
     record: &mut Record,
@@ -30,36 +29,19 @@ pub(crate) async fn answer(
     let revocation = &resolved.caller.key.revocation;
     let answered = tokio::select! {
         biased;
-        answered = model.answer(endpoint, prepared.whole) => answered.map_err(refusal)?,
+        answered = model.answer(endpoint, prepared.whole) => answered?,
         () = revocation.revoked() => return Err(revoked()),
     };
     let (kind, body) = match answered {
-        localmodel::Answer::Json(json) => ("application/json", Answer::whole(json)),
-        localmodel::Answer::Events(events) => {
+        ModelAnswer::Json(json) => ("application/json", Answer::whole(json)),
+        ModelAnswer::Events(events) => {
             record.streamed = true;
-            ("text/event-stream; charset=utf-8", Answer::local(events, Cut::new(Arc::clone(revocation))))
+            ("text/event-stream; charset=utf-8", Answer::local(events, Cut::new(Arc::clone(&resolved.caller.key))))
         }
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
-}
-
-/// Puts the model's refusal into the gate's table.
-fn refusal(local: LocalRefusal) -> Refusal {
-    let reason = match (local.status, local.code) {
-        (429, _) => Reason::LocalModelBusy,
-        (503, _) => Reason::LocalModelUnavailable,
-        (500.., _) => Reason::Internal,
-        (_, Some("context_length_exceeded")) => Reason::ContextLengthExceeded,
-        (_, Some("unsupported_parameter")) => Reason::UnsupportedParameter,
-        _ => Reason::InvalidValue,
-    };
-    let mut refusal = Refusal::new(reason, local.message);
-    refusal.code = local.code;
-    refusal.param = local.param.map(Into::into);
-    refusal.retry_after_ms = local.retry_after_ms;
-    refusal
 }
 
 /// `GET /v1/models` and `GET /v1/models/{model}` where the embedded model is all there is.
@@ -68,14 +50,14 @@ fn refusal(local: LocalRefusal) -> Refusal {
 /// 404 for a model that is neither the embedded one nor an alias of it.
 pub(crate) fn models(gate: &Gate, resolved: &Resolved<'_>) -> Result<Response<Answer>, Refusal> {
     let object = |id: &str| json!({"id": id, "object": "model", "created": MODEL_CREATED, "owned_by": "sallyport"});
-    let own = localmodel::MODEL_ID;
+    let own = gate.settings.local_model;
     let json = match resolved.decoded_params()?.into_iter().next() {
         None => {
-            let names = std::iter::once(own).chain(gate.settings.local_aliases.keys().map(String::as_str));
+            let names = std::iter::once(own).chain(gate.settings.local_aliases.iter().map(String::as_str));
             json!({"object": "list", "data": names.map(object).collect::<Vec<_>>()})
         }
         // The answer tells the truth about an alias: it is the embedded model.
-        Some((_, name)) if name == own || gate.settings.local_aliases.contains_key(&name) => object(own),
+        Some((_, name)) if name == own || gate.settings.local_aliases.contains(&name) => object(own),
         Some((_, name)) => return Err(unknown_model(gate, &name)),
     };
     let mut response = Response::new(Answer::whole(json.to_string()));
@@ -91,7 +73,7 @@ pub(crate) fn unknown_model(gate: &Gate, name: &str) -> Refusal {
         Local::Ready(_) | Local::Missing(_) => format!(
             "The model '{shown}' does not exist here. This gate runs its embedded demo model '{}' (GET /v1/models lists \
              its names); set SALLYPORT_UPSTREAM_KEY on the gate to reach OpenAI's models.",
-            localmodel::MODEL_ID
+            gate.settings.local_model
         ),
     };
     Refusal::new(Reason::UnknownModel, public).param("model")

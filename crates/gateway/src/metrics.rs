@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use wire::endpoint::ROWS;
+use wire::endpoint;
 use wire::refusal::Refusal;
 
 use crate::record::Ended;
@@ -41,7 +41,7 @@ struct EndedLabel {
 struct RowCounters([OnceLock<Counter>; STATUS_CLASSES.len()]);
 
 /// All metrics of the process.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     /// One per row of the table, and a last one for what found no row.
@@ -94,7 +94,7 @@ impl Default for Metrics {
         Metrics {
             registry,
             requests,
-            by_row: std::iter::repeat_with(RowCounters::default).take(ROWS.len() + 1).collect(),
+            by_row: std::iter::repeat_with(RowCounters::default).take(endpoint::count() + 1).collect(),
             durations,
             refusals,
             unfinished,
@@ -113,7 +113,7 @@ impl Metrics {
     /// Counts a finished exchange.
     pub(crate) fn exchanged(&self, row: Option<Row>, status: u16, total: Duration, ended: Ended) {
         let class = usize::from(status / 100).saturating_sub(1).min(STATUS_CLASSES.len() - 1);
-        let number = row.map_or(ROWS.len(), |row| row.number);
+        let number = row.map_or(endpoint::count(), |row| row.number);
         let counter = self.by_row[number].0[class].get_or_init(|| {
             let (endpoint, method) = row.map_or(("none", "none"), |row| (row.endpoint.path, row.endpoint.method.as_str()));
             self.requests.get_or_create(&RequestLabels { endpoint, method, status: STATUS_CLASSES[class] }).clone()

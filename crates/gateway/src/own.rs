@@ -42,7 +42,7 @@ const IDS_MAX: usize = 256;
 type Batch = Vec<ObjectOwner>;
 
 /// The book of owners.
-pub struct OwnerBook {
+pub(crate) struct OwnerBook {
     store: Arc<dyn Owners>,
     /// Owners that are not on disk yet.
     pending: Mutex<HashMap<String, ProjectId>>,

@@ -132,11 +132,6 @@ impl Record {
         self.address
     }
 
-    /// The worker that carries the exchange.
-    pub(crate) fn worker(&self) -> &Arc<Worker> {
-        &self.worker
-    }
-
     /// Notes a refusal, at the start or in the middle of an answer.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.code = refusal.code().or(Some("none"));

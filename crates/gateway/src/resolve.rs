@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use http::Method;
 use keys::Kind;
-use localmodel::{Endpoint as LocalEndpoint, LocalModel};
 use store::Project;
 use wire::endpoint::{self, Endpoint, Keeps, NotFound, Opens, Params};
 use wire::refusal::{Reason, Refusal};
 
 use crate::accept::Accepted;
 use crate::authenticate::Caller;
-use crate::gate::{Gate, Local};
+use crate::gate::{EmbeddedModel, Gate, Local, ModelEndpoint};
 use crate::local::unknown_model;
 use crate::own;
 use crate::prepare::Prepared;
@@ -43,7 +42,7 @@ pub(crate) enum Destination<'g> {
     /// The gate itself: the embedded model's names.
     Models,
     /// The embedded model.
-    Local(&'g LocalModel, LocalEndpoint),
+    Local(&'g dyn EmbeddedModel, ModelEndpoint),
     /// The upstream.
     Upstream,
 }
@@ -106,10 +105,10 @@ fn no_row(error: &NotFound, method: &Method, path: &str) -> Refusal {
 }
 
 /// The embedded model's endpoint for this row.
-fn local_endpoint(endpoint: &Endpoint) -> Option<LocalEndpoint> {
+fn local_endpoint(endpoint: &Endpoint) -> Option<ModelEndpoint> {
     match (endpoint.method, endpoint.path) {
-        (endpoint::Method::Post, "/v1/chat/completions") => Some(LocalEndpoint::ChatCompletions),
-        (endpoint::Method::Post, "/v1/responses") => Some(LocalEndpoint::Responses),
+        (endpoint::Method::Post, "/v1/chat/completions") => Some(ModelEndpoint::ChatCompletions),
+        (endpoint::Method::Post, "/v1/responses") => Some(ModelEndpoint::Responses),
         _ => None,
     }
 }
@@ -179,9 +178,9 @@ impl Resolved<'_> {
             return Ok(if has_upstream { Destination::Upstream } else { Destination::Models });
         };
         let model = prepared.model.as_deref();
-        let is_local = |name: &str| name == localmodel::MODEL_ID || gate.settings.local_aliases.contains_key(name);
+        let is_local = |name: &str| name == gate.settings.local_model || gate.settings.local_aliases.contains(name);
         match (&gate.local, model) {
-            (Local::Ready(engine), Some(name)) if is_local(name) => Ok(Destination::Local(engine, local)),
+            (Local::Ready(engine), Some(name)) if is_local(name) => Ok(Destination::Local(&**engine, local)),
             (Local::Missing(words), Some(name)) if is_local(name) => {
                 Err(Refusal::new(Reason::LocalModelUnavailable, words.clone()).param("model"))
             }

@@ -3,7 +3,7 @@
 //!
 //! Every limit and time has a name here and a default with its reason.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +29,10 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The real upstream; `None` when the embedded model is all there is.
     pub upstream: Option<Upstream>,
-    /// Model names that the embedded model answers besides its own, each with the model that really answers.
-    pub local_aliases: BTreeMap<String, String>,
+    /// The embedded model's own id.
+    pub local_model: &'static str,
+    /// Names that the embedded model answers to besides its own.
+    pub local_aliases: BTreeSet<String>,
 }
 
 /// Sizes and counts, each with what happens above it.
@@ -194,7 +196,7 @@ mod tests {
     #[test]
     fn a_bad_upstream_url_says_why() {
         for (url, word) in [
-            ("api.openai.com/v1", "http://"),
+            ("api.openai.com/v1", "not a URL"),
             ("ftp://host/v1", "http://"),
             ("https://user:pw@host/v1", "user or password"),
             ("https://host/v1?x=1", "query"),

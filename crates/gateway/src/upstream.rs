@@ -165,7 +165,7 @@ impl Client {
                 (true, Some(wait), Some(spare), Some(spare_headers)) => {
                     metrics.upstream_retries.inc();
                     tokio::time::sleep(*wait).await;
-                    (body, headers) = (spare, spare_headers);
+                    (body, headers) = (Sending::Whole(spare), spare_headers);
                 }
                 _ => return Err(failed(&error)),
             }

@@ -1,1 +1,66 @@
-fn main() {}
+//! The binary: command line, configuration, wiring. One file per subcommand.
+
+mod admin;
+mod api;
+mod config;
+mod key;
+mod model;
+mod project;
+mod serve;
+mod vault;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A gate between your applications and the OpenAI API.
+///
+/// Applications change two settings in the official SDK (base URL and key) and notice nothing else; real keys stay here.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, max_term_width = 100, after_help = FIRST_STEPS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  sallyport serve                              start the gate with its embedded demo model, no account needed
+  SALLYPORT_UPSTREAM_KEY=sk-… sallyport serve  start it in front of the OpenAI API
+
+Then, with the admin key that the first start printed:
+  export SALLYPORT_URL=http://127.0.0.1:8080 SALLYPORT_ADMIN_KEY=sp-admin_…
+  sallyport project create Search              a project of its own for each application
+  sallyport key create PROJECT_ID ci           a key of it; the secret is shown once
+  sallyport key revoke PROJECT_ID KEY_ID       refused from now on, its open streams are cut
+
+Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config. Every setting is
+described in docs/reference/configuration.md.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the gate.
+    Serve(Box<serve::Serve>),
+    /// List, create, rename or archive projects of a running gate.
+    Project(project::Project),
+    /// List, create or revoke keys of a running gate.
+    Key(key::Key),
+    /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
+    Admin(admin::Admin),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Project(project) => project.run(),
+        Command::Key(key) => key.run(),
+        Command::Admin(admin) => admin.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sallyport: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

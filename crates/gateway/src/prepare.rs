@@ -1,0 +1,228 @@
+//! The body: read within its bounds, decoded, checked, and turned into the bytes that will be sent.
+//!
+//! Promises: bytes that nothing had to change are sent as they came; JSON is strict (see `wire::json`), multipart is
+//! read along; what must be read whole is paid for from one budget; only unmetered multipart streams through.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+use hyper::body::Incoming;
+use wire::endpoint::{Opens, Reference, RequestBody};
+use wire::json::{self, Kind, Member, TopLevel, Visit, Visitor};
+use wire::refusal::{Reason, Refusal};
+
+use crate::body::{self, Share, declared_length, too_large};
+use crate::decode::{DecodeError, Decoder, Encoding};
+use crate::form::{Form, reference};
+use crate::gate::Gate;
+use crate::headers::single;
+use crate::record::{Record, client_text};
+use crate::resolve::Resolved;
+use crate::sending::{Sending, Through};
+
+/// Bodies from this size on are checked off the worker's thread: a millisecond of its time serves many requests.
+const OFF_THREAD_BYTES: usize = 512 * 1024;
+
+/// A body that is ready to be sent. Only [`prepare`] makes one.
+pub(crate) struct Prepared {
+    /// What goes upstream.
+    pub(crate) body: Sending,
+    /// The same bytes, where they are in memory.
+    pub(crate) whole: Bytes,
+    /// The `model` that the body names.
+    pub(crate) model: Option<String>,
+    /// The `store` that the body asks for.
+    pub(crate) store: Option<bool>,
+    /// Whether a content encoding was taken off.
+    pub(crate) decoded: bool,
+    /// The body's part of the memory budget.
+    pub(crate) share: Share,
+}
+
+impl Record {
+    /// Takes what the body says into the record.
+    pub(crate) fn learn(&mut self, prepared: &Prepared) {
+        self.model = prepared.model.as_ref().map(|model| client_text(model.as_bytes()));
+        self.request_bytes = prepared.whole.len() as u64;
+    }
+}
+
+/// What kind of body came.
+enum Came {
+    Nothing,
+    Json,
+    Multipart(String),
+    Sdp,
+}
+
+/// Reads and checks a request's body.
+///
+/// # Errors
+/// 400, 408, 413, 415 for what is wrong with it, 403 for references of a shared account, 503 over the memory budget.
+pub(crate) async fn prepare(
+    gate: &Gate,
+    resolved: &Resolved<'_>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Prepared, Refusal> {
+    let endpoint = resolved.row.endpoint;
+    let limits = &gate.settings.limits;
+    let came = what_came(endpoint.request, headers, &body)?;
+    let encoding = encoding(headers)?;
+    let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none();
+    let bytes_max = match &came {
+        _ if endpoint.opens == Opens::AdminKey => limits.control_body_bytes_max,
+        Came::Multipart(_) if streams => limits.multipart_body_bytes_max,
+        Came::Multipart(_) => limits.multipart_memory_bytes_max,
+        Came::Nothing | Came::Json | Came::Sdp => limits.json_body_bytes_max,
+    };
+    let declared = declared_length(headers);
+    let mut share = gate.bodies.share();
+    if let (Came::Multipart(content_type), true) = (&came, streams) {
+        if declared.is_some_and(|length| length > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let form = Form::new(content_type, resolved.is_shared)?;
+        let through = Through::new(body, form, declared, bytes_max, gate.settings.timeouts.body_idle);
+        let body = Sending::Through(Box::new(through));
+        return Ok(Prepared { body, whole: Bytes::new(), model: None, store: None, decoded: false, share });
+    }
+    let mut whole = body::read(body, declared, bytes_max, &gate.settings.timeouts, &mut share).await?;
+    if let Some(encoding) = encoding {
+        whole = decode(encoding, whole, bytes_max, &mut share).await?;
+    }
+    let facts = match came {
+        Came::Multipart(content_type) => form_facts(&content_type, &whole, resolved.is_shared)?,
+        Came::Json if !whole.is_empty() => json_facts(&whole, resolved.is_shared).await?,
+        Came::Nothing if !whole.is_empty() => return Err(needs_no_body()),
+        Came::Nothing | Came::Json | Came::Sdp => Facts::default(),
+    };
+    let body = Sending::Whole(whole.clone());
+    Ok(Prepared { body, whole, model: facts.model, store: facts.store, decoded: encoding.is_some(), share })
+}
+
+fn needs_no_body() -> Refusal {
+    Refusal::new(Reason::InvalidBody, "This endpoint takes no request body. Send none.")
+}
+
+/// Holds the content type against what the row takes.
+fn what_came(takes: RequestBody, headers: &HeaderMap, body: &Incoming) -> Result<Came, Refusal> {
+    let has_body = !body.is_end_stream();
+    if takes == RequestBody::Empty {
+        // SDKs send a content type with bodiless calls now and then.
+        return if has_body && declared_length(headers) != Some(0) { Err(needs_no_body()) } else { Ok(Came::Nothing) };
+    }
+    let content_type = single(headers, "content-type")?;
+    let Some(content_type) = content_type else {
+        return if has_body { Err(unsupported(takes, "no Content-Type")) } else { Ok(Came::Nothing) };
+    };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match (essence.as_str(), takes) {
+        ("application/json", RequestBody::Json | RequestBody::JsonOrMultipart) => Ok(Came::Json),
+        ("multipart/form-data", RequestBody::Multipart | RequestBody::JsonOrMultipart | RequestBody::SdpOrMultipart) => {
+            Ok(Came::Multipart(content_type.to_owned()))
+        }
+        ("application/sdp", RequestBody::SdpOrMultipart) => Ok(Came::Sdp),
+        _ if !has_body => Ok(Came::Nothing),
+        _ => Err(unsupported(takes, &format!("'{}'", client_text(essence.as_bytes())))),
+    }
+}
+
+fn unsupported(takes: RequestBody, came: &str) -> Refusal {
+    let wanted = match takes {
+        RequestBody::Empty => "no body",
+        RequestBody::Json => "application/json",
+        RequestBody::Multipart => "multipart/form-data",
+        RequestBody::JsonOrMultipart => "application/json or multipart/form-data",
+        RequestBody::SdpOrMultipart => "application/sdp or multipart/form-data",
+    };
+    let words = format!("Unsupported content type: {came}. This endpoint takes {wanted}.");
+    Refusal::new(Reason::UnsupportedMediaType, words).param("Content-Type")
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Refusal> {
+    let Some(value) = single(headers, "content-encoding")? else { return Ok(None) };
+    Encoding::parse(value).map_err(|()| {
+        let words = format!("Unsupported content encoding. The gate reads {}.", Encoding::NAMES);
+        Refusal::new(Reason::UnsupportedMediaType, words).param("Content-Encoding")
+    })
+}
+
+/// Decodes a whole body, off the worker's thread when it is not small.
+async fn decode(encoding: Encoding, bytes: Bytes, bytes_max: u64, share: &mut Share) -> Result<Bytes, Refusal> {
+    // Paid for before it is made: a bomb is refused for memory before it takes any.
+    share.grow_to(bytes_max.min(bytes.len() as u64 * 1_100) + bytes.len() as u64)?;
+    let work = move || {
+        let mut decoder = Decoder::new(encoding, bytes_max);
+        let mut decoded = decoder.feed(&bytes)?;
+        decoded.extend(decoder.finish()?);
+        Ok(decoded)
+    };
+    let decoded: Result<Vec<u8>, DecodeError> = off_thread(work).await?;
+    decoded.map(Bytes::from).map_err(|error| match error {
+        DecodeError::TooLarge => too_large(bytes_max),
+        DecodeError::Broken => {
+            Refusal::new(Reason::InvalidBody, "The request body is not what its Content-Encoding says. Send it plain.")
+        }
+    })
+}
+
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Refusal::new(Reason::Internal, "Reading the request body failed inside the gate.").cause(error)
+    })
+}
+
+/// What the gate reads in a body.
+#[derive(Debug, Default)]
+struct Facts {
+    model: Option<String>,
+    store: Option<bool>,
+}
+
+fn form_facts(content_type: &str, body: &Bytes, is_shared: bool) -> Result<Facts, Refusal> {
+    let mut form = Form::new(content_type, is_shared)?;
+    form.read(body)?;
+    form.end()?;
+    Ok(Facts { model: form.model(), store: None })
+}
+
+async fn json_facts(body: &Bytes, is_shared: bool) -> Result<Facts, Refusal> {
+    if body.len() < OFF_THREAD_BYTES {
+        return scan(body, is_shared);
+    }
+    let body = body.clone();
+    off_thread(move || scan(&body, is_shared)).await?
+}
+
+fn scan(body: &[u8], is_shared: bool) -> Result<Facts, Refusal> {
+    let mut reading = Reading { members: TopLevel::default(), reference: is_shared.then(Reference::default) };
+    json::scan(body, &mut reading).map_err(|error| {
+        Refusal::new(Reason::InvalidJson, format!("We could not parse the JSON body of your request: {error}."))
+    })?;
+    if let Some(name) = reading.reference.as_ref().and_then(Reference::found) {
+        return Err(reference(name));
+    }
+    Ok(Facts { model: reading.members.string("model"), store: reading.members.bool("store") })
+}
+
+/// Reads the outermost members and, where projects share, looks for references, in one pass.
+struct Reading<'a> {
+    members: TopLevel<'a>,
+    reference: Option<Reference<'a>>,
+}
+
+impl<'a> Visitor<'a> for Reading<'a> {
+    fn enter(&mut self, member: Member<'a>) -> Visit {
+        let Some(reference) = &mut self.reference else { return self.members.enter(member) };
+        if member.depth == 1 && matches!(member.kind, Kind::String | Kind::Bool | Kind::Number) {
+            let copy = Member { key: member.key.clone(), ..member };
+            self.members.enter(copy);
+        }
+        reference.enter(member)
+    }
+
+    fn top_level_value(&mut self, text: &'a str) {
+        self.members.top_level_value(text);
+    }
+}

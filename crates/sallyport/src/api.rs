@@ -1,0 +1,110 @@
+//! The command line's way to a running gate: `SALLYPORT_URL` and `SALLYPORT_ADMIN_KEY`.
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use clap::Args;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use keys::Secret;
+use serde_json::Value;
+
+use crate::serve::secret;
+
+/// Which gate to speak to, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Gate {
+    /// Address of the running gate.
+    #[arg(long, env = "SALLYPORT_URL", default_value = "http://127.0.0.1:8080", value_name = "URL", global = true)]
+    url: String,
+    /// Print the API's JSON instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Gate {
+    fn key() -> Result<Secret> {
+        secret("SALLYPORT_ADMIN_KEY").context("SALLYPORT_ADMIN_KEY is not set: export the admin key that the gate's first start printed")
+    }
+
+    /// Calls an operation below `/v1/organization`.
+    pub(crate) fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let key = Self::key()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.send(method, path, body, &key))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>, key: &Secret) -> Result<Value> {
+        let url = format!("{}/v1/organization{path}", self.url.trim_end_matches('/').trim_end_matches("/v1"));
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(&url)
+            .header(header::AUTHORIZATION, format!("Bearer {}", key.expose()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(text))
+            .with_context(|| format!("SALLYPORT_URL: `{}` is not a URL", self.url))?;
+        let response = client.request(request).await.with_context(|| format!("no gate answers at {}: is it running?", self.url))?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.context("the gate's answer broke off")?.to_bytes();
+        let json: Value = serde_json::from_slice(&bytes).with_context(|| format!("the gate answered {status} without JSON"))?;
+        if status.is_success() {
+            return Ok(json);
+        }
+        bail!("{}", json["error"]["message"].as_str().unwrap_or("the gate refused without words"))
+    }
+
+    /// Follows a list to its end.
+    pub(crate) fn list(&self, path: &str) -> Result<Vec<Value>> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        loop {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let mut page = self.call(Method::GET, &format!("{path}{separator}limit=100{after}"), None)?;
+            if let Value::Array(data) = page["data"].take() {
+                items.extend(data);
+            }
+            match (page["has_more"].as_bool(), page["last_id"].as_str()) {
+                (Some(true), Some(last)) => after = format!("&after={last}"),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Prints objects as a table, or as JSON when that was asked for.
+    pub(crate) fn print(&self, items: &[Value], columns: &[(&str, &str)]) {
+        if self.json {
+            println!("{:#}", Value::from(items.to_vec()));
+            return;
+        }
+        let rows: Vec<Vec<String>> = items.iter().map(|item| columns.iter().map(|(_, at)| shown(item, at)).collect()).collect();
+        let widths: Vec<usize> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, (title, _))| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(title.len()))
+            .collect();
+        let titles: Vec<String> = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+        for row in std::iter::once(&titles).chain(&rows) {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            println!("{}", cells.join("  ").trim_end());
+        }
+    }
+
+    /// Prints one object, or words about it.
+    pub(crate) fn tell(&self, object: &Value, words: &str) {
+        if self.json { println!("{object:#}") } else { println!("{words}") }
+    }
+}
+
+/// A value at a JSON pointer as a cell.
+fn shown(item: &Value, pointer: &str) -> String {
+    match item.pointer(pointer) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

@@ -1,0 +1,329 @@
+//! Configuration as it is written: a TOML file, overridden by environment and flags. What it means is made of it in
+//! [`Config::settings`]; an error names the field and says what it takes.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use gateway::settings::{Limits, Settings, Timeouts, Upstream, parse_upstream_url};
+use ipnet::IpNet;
+use keys::Secret;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde::Deserialize;
+
+/// Where requests go when only a key is given.
+const OPENAI_URL: &str = "https://api.openai.com/v1";
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Data folder: database, master key, embedded model. Default `./sallyport-data`.
+    pub(crate) data: Option<PathBuf>,
+    /// Address to listen on. Default `127.0.0.1:8080`.
+    pub(crate) listen: Option<String>,
+    /// What diagnostics are written: a level, or `target=level` pairs. Default `info`.
+    pub(crate) log: Option<String>,
+    /// Whether a line is written to standard output for each request. Default true.
+    pub(crate) request_log: Option<bool>,
+    /// Worker threads. Default: one per processor.
+    pub(crate) workers: Option<usize>,
+    /// What keys begin with. Default `sp-`.
+    pub(crate) key_prefix: Option<String>,
+    /// Networks whose `X-Forwarded-For` and PROXY header are believed. Default: none.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Whether trusted proxies begin each connection with a PROXY protocol header. Default false.
+    pub(crate) proxy_protocol: bool,
+    /// TLS towards clients.
+    pub(crate) tls: Option<TlsConfig>,
+    /// The upstream.
+    pub(crate) upstream: UpstreamConfig,
+    /// The embedded model.
+    pub(crate) local_model: LocalModelConfig,
+    /// Sizes and counts.
+    pub(crate) limits: LimitsConfig,
+    /// Times, in seconds.
+    pub(crate) timeouts: TimeoutsConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsConfig {
+    /// PEM file with the certificate chain.
+    certificate: PathBuf,
+    /// PEM file with the private key.
+    private_key: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UpstreamConfig {
+    /// Base URL, any `/v1` included.
+    pub(crate) url: Option<String>,
+    /// File that holds the upstream key. (The key itself comes from `SALLYPORT_UPSTREAM_KEY`.)
+    key_file: Option<PathBuf>,
+    /// `OpenAI-Organization` towards the upstream.
+    organization: Option<String>,
+    /// `OpenAI-Project` towards the upstream.
+    project: Option<String>,
+    /// PEM file with certificate authorities trusted beside the usual ones.
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LocalModelConfig {
+    /// Whether the embedded model answers. Default: only without an upstream.
+    pub(crate) enabled: Option<bool>,
+    /// Its GGUF file. Default: in the data folder.
+    pub(crate) path: Option<PathBuf>,
+    /// Names that it answers to besides its own. Default: the common `gpt-…` names, only without an upstream.
+    aliases: Option<Vec<String>>,
+    /// Threads that it computes with. Default 2.
+    pub(crate) threads: Option<usize>,
+}
+
+macro_rules! overrides {
+    ($name:ident, $of:ident, $($(#[$doc:meta])* $field:ident: $kind:ty => $convert:expr),+ $(,)?) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $name { $($(#[$doc])* $field: Option<$kind>,)+ }
+
+        impl $name {
+            fn over(&self, mut defaults: $of) -> $of {
+                $(if let Some(value) = self.$field { defaults.$field = $convert(value); })+
+                defaults
+            }
+        }
+    };
+}
+
+overrides!(LimitsConfig, Limits,
+    connections_max: usize => std::convert::identity,
+    header_block_bytes_max: usize => std::convert::identity,
+    json_body_bytes_max: u64 => std::convert::identity,
+    multipart_body_bytes_max: u64 => std::convert::identity,
+    multipart_memory_bytes_max: u64 => std::convert::identity,
+    control_body_bytes_max: u64 => std::convert::identity,
+    body_memory_bytes_max: u64 => std::convert::identity,
+    event_bytes_max: usize => std::convert::identity,
+    decoded_answer_bytes_max: u64 => std::convert::identity,
+);
+
+overrides!(TimeoutsConfig, Timeouts,
+    header_read: f64 => Duration::from_secs_f64,
+    keep_alive: f64 => Duration::from_secs_f64,
+    body_idle: f64 => Duration::from_secs_f64,
+    body_total: f64 => Duration::from_secs_f64,
+    client_stall: f64 => Duration::from_secs_f64,
+    upstream_connect: f64 => Duration::from_secs_f64,
+    upstream_first_byte: f64 => Duration::from_secs_f64,
+    upstream_idle: f64 => Duration::from_secs_f64,
+    upstream_pool_idle: f64 => Duration::from_secs_f64,
+    drain: f64 => Duration::from_secs_f64,
+);
+
+impl TimeoutsConfig {
+    /// A time that is not a time would panic later; it is refused by name now.
+    fn check(&self) -> Result<()> {
+        let all = [
+            ("header_read", self.header_read), ("keep_alive", self.keep_alive), ("body_idle", self.body_idle),
+            ("body_total", self.body_total), ("client_stall", self.client_stall),
+            ("upstream_connect", self.upstream_connect), ("upstream_first_byte", self.upstream_first_byte),
+            ("upstream_idle", self.upstream_idle), ("upstream_pool_idle", self.upstream_pool_idle), ("drain", self.drain),
+        ];
+        for (name, value) in all {
+            let fits = value.is_none_or(|seconds| (0.0..=86_400.0).contains(&seconds) && (seconds > 0.0 || name == "drain"));
+            ensure!(fits, "timeouts.{name}: must be more than 0 and at most 86400 seconds");
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Config> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        // The parser's errors show line, column and field.
+        toml::from_str(&text).with_context(|| format!("the configuration {} cannot be used", path.display()))
+    }
+
+    /// The data folder.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| "sallyport-data".into())
+    }
+
+    /// The address to listen on.
+    pub(crate) fn listen_address(&self) -> Result<SocketAddr> {
+        let text = self.listen.as_deref().unwrap_or("127.0.0.1:8080");
+        text.parse().with_context(|| format!("listen: `{text}` is not an address and port such as 127.0.0.1:8080"))
+    }
+
+    /// The keys' shape.
+    pub(crate) fn shape(&self) -> Result<keys::Shape> {
+        let prefix = self.key_prefix.as_deref().unwrap_or("sp-");
+        keys::Shape::new(prefix)
+            .with_context(|| format!("key_prefix: `{prefix}` must be 1 to 16 letters, digits, `-` or `_`"))
+    }
+
+    /// Whether requests can go to an upstream.
+    pub(crate) fn has_upstream(&self, key: Option<&Secret>) -> bool {
+        key.is_some() || self.upstream.url.is_some() || self.upstream.key_file.is_some()
+    }
+
+    /// What all of it means. `key` is `SALLYPORT_UPSTREAM_KEY`.
+    pub(crate) fn settings(&self, key: Option<Secret>) -> Result<Settings> {
+        self.timeouts.check()?;
+        let has_upstream = self.has_upstream(key.as_ref());
+        let limits = self.limits.over(Limits::default());
+        ensure!(limits.header_block_bytes_max >= 8192, "limits.header_block_bytes_max: must be at least 8192");
+        ensure!(limits.connections_max > 0, "limits.connections_max: must be at least 1");
+        let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        ensure!((1..=1024).contains(&workers), "workers: must be from 1 to 1024");
+        Ok(Settings {
+            workers,
+            tls: self.tls.as_ref().map(TlsConfig::load).transpose()?,
+            proxy_protocol: self.proxy_protocol,
+            trusted_proxies: self.trusted_proxies.iter().map(|net| network(net)).collect::<Result<_>>()?,
+            limits,
+            timeouts: self.timeouts.over(Timeouts::default()),
+            upstream: has_upstream.then(|| self.upstream.load(key)).transpose()?,
+            local_model: localmodel::MODEL_ID,
+            local_aliases: self.aliases(has_upstream),
+        })
+    }
+
+    fn aliases(&self, has_upstream: bool) -> BTreeSet<String> {
+        match &self.local_model.aliases {
+            Some(names) => names.iter().cloned().collect(),
+            None if has_upstream => BTreeSet::new(),
+            None => localmodel::ALIASES.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+}
+
+fn network(text: &str) -> Result<IpNet> {
+    let single = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(single).with_context(|| format!("trusted_proxies: `{text}` is not a network such as 10.0.0.0/8"))
+}
+
+impl TlsConfig {
+    fn load(&self) -> Result<Arc<rustls::ServerConfig>> {
+        let chain = certificates(&self.certificate, "tls.certificate")?;
+        let key = PrivateKeyDer::from_pem_file(&self.private_key)
+            .map_err(|error| anyhow::anyhow!("tls.private_key: {}: {error}", self.private_key.display()))?;
+        let mut config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .context("tls: certificate and private key do not fit together")?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(path: &Path, field: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = read.map_err(|error| anyhow::anyhow!("{field}: {}: {error}", path.display()))?;
+    ensure!(!chain.is_empty(), "{field}: {} holds no certificate", path.display());
+    Ok(chain)
+}
+
+impl UpstreamConfig {
+    fn load(&self, key: Option<Secret>) -> Result<Upstream> {
+        let url = self.url.as_deref().unwrap_or(OPENAI_URL);
+        let (scheme, authority, base_path) = parse_upstream_url(url).with_context(|| format!("upstream.url: `{url}`"))?;
+        let key = match (key, &self.key_file) {
+            (Some(_), Some(_)) => bail!("upstream.key_file: SALLYPORT_UPSTREAM_KEY is set as well; give one of them"),
+            (Some(key), None) => Some(key),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("upstream.key_file: {}", path.display()))?;
+                Some(Secret::new(text.trim()))
+            }
+            (None, None) => None,
+        };
+        if let Some(key) = &key {
+            let is_header = !key.expose().is_empty() && key.expose().bytes().all(|byte| byte.is_ascii_graphic());
+            ensure!(is_header, "the upstream key is empty or has characters that no key has: check SALLYPORT_UPSTREAM_KEY");
+        }
+        Ok(Upstream {
+            scheme,
+            authority,
+            base_path,
+            key,
+            organization: self.organization.clone(),
+            project: self.project.clone(),
+            tls: self.client_tls()?,
+        })
+    }
+
+    fn client_tls(&self) -> Result<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = &self.ca_file {
+            for certificate in certificates(path, "upstream.ca_file")? {
+                roots.add(certificate).context("upstream.ca_file: a certificate cannot be used")?;
+            }
+        }
+        Ok(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Config> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sallyport.toml");
+        std::fs::write(&path, text).expect("written");
+        Config::read(&path)
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (text, word) in [
+            ("lisen = \"x\"", "lisen"),
+            ("listen = 5", "listen"),
+            ("[limits]\njson_body_bytes_max = \"big\"", "json_body_bytes_max"),
+            ("[upstream]\nkey = \"sk-1\"", "key"),
+        ] {
+            let error = format!("{:#}", config(text).expect_err(text));
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        for (text, word) in [
+            ("listen = \"nowhere\"", "listen"),
+            ("workers = 0", "workers"),
+            ("key_prefix = \"a b\"", "key_prefix"),
+            ("trusted_proxies = [\"everyone\"]", "trusted_proxies"),
+            ("[timeouts]\nbody_idle = -1.0", "timeouts.body_idle"),
+            ("[upstream]\nurl = \"ftp://x\"", "upstream.url"),
+            ("[upstream]\nkey_file = \"/nonexistent\"", "upstream.key_file"),
+            ("[tls]\ncertificate = \"/nonexistent\"\nprivate_key = \"/nonexistent\"", "tls.certificate"),
+        ] {
+            let config = config(text).expect(text);
+            let all = config.listen_address().map(|_| ()).and(config.shape().map(|_| ())).and(config.settings(None).map(|_| ()));
+            let error = format!("{:#}", all.expect_err(text));
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_runs_the_demo_and_a_key_turns_to_the_upstream() {
+        let config = config("").expect("valid");
+        let demo = config.settings(None).expect("settings");
+        assert!(demo.upstream.is_none() && demo.local_aliases.contains("gpt-4o-mini"));
+        let real = config.settings(Some(Secret::new("sk-test"))).expect("settings");
+        let upstream = real.upstream.expect("an upstream");
+        assert_eq!((upstream.authority.as_str(), upstream.base_path.as_str()), ("api.openai.com", "/v1"));
+        assert!(real.local_aliases.is_empty());
+    }
+
+    #[test]
+    fn an_upstream_key_never_shows() {
+        let settings = config("").expect("valid").settings(Some(Secret::new("sk-test-secret"))).expect("settings");
+        assert!(!format!("{settings:?}").contains("test-secret"));
+    }
+}

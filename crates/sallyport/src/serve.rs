@@ -1,0 +1,230 @@
+//! `sallyport serve`: wires everything together and runs it until it is told to stop.
+
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use backends::sqlite::Sqlite;
+use clap::Args;
+use console::{Console, Started};
+use gateway::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog};
+use keys::{Secret, SystemRandom};
+use store::{Directory, Registry, SystemClock};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::{model, vault};
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Configuration file (TOML).
+    #[arg(long, env = "SALLYPORT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data folder: database, master key, embedded model [default: ./sallyport-data].
+    #[arg(long, env = "SALLYPORT_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:8080].
+    #[arg(long, env = "SALLYPORT_LISTEN", value_name = "ADDR")]
+    listen: Option<String>,
+    /// Base URL of the upstream, any /v1 included [default: https://api.openai.com/v1 when a key is set].
+    #[arg(long, env = "SALLYPORT_UPSTREAM_URL", value_name = "URL")]
+    upstream_url: Option<String>,
+    /// When the database is made: write {"url","admin_key","project_id","project_key"} to this file (mode 0600).
+    #[arg(long, value_name = "FILE")]
+    bootstrap_json: Option<PathBuf>,
+    /// The upstream key. An environment variable only: flags show in process lists.
+    #[arg(skip = secret("SALLYPORT_UPSTREAM_KEY"))]
+    upstream_key: Option<Secret>,
+    /// The master key, 32 bytes in base64 or hexadecimal; its default is a file in the data folder.
+    #[arg(skip = secret("SALLYPORT_MASTER_KEY"))]
+    master_key: Option<Secret>,
+    /// Diagnostics: a level, or target=level pairs [default: info].
+    #[arg(long, env = "SALLYPORT_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// A secret from the environment; an empty one counts as none.
+pub(crate) fn secret(name: &str) -> Option<Secret> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty()).map(|value| Secret::new(value.trim()))
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<()> {
+        harden()?;
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        config.data = self.data.clone().or(config.data);
+        config.listen = self.listen.clone().or(config.listen);
+        config.log = self.log.clone().or(config.log);
+        config.upstream.url = self.upstream_url.clone().filter(|url| !url.is_empty()).or(config.upstream.url);
+        log_to_stderr(config.log.as_deref().unwrap_or("info"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(self.serve(config))
+    }
+
+    async fn serve(self, config: Config) -> Result<()> {
+        let (data, shape) = (config.data_folder(), config.shape()?);
+        let settings = config.settings(self.upstream_key.clone())?;
+        let address = config.listen_address()?;
+        // The address is taken before anything is written: two gates by mistake do no harm.
+        let listener = TcpListener::bind(address).with_context(|| format!("listen: cannot listen on {address}"))?;
+        let address = listener.local_addr()?;
+        let url = url(address, settings.tls.is_some());
+
+        let random = Arc::new(SystemRandom);
+        let clock = Arc::new(SystemClock);
+        let store = Arc::new(Sqlite::open(&data).await?);
+        let master = vault::master_key(&data, self.master_key.as_ref(), &*random)?;
+        let pepper = vault::pepper(&*store, &master, &*random).await?;
+        let (records, started) = match store.load().await? {
+            Some(records) => (records, None),
+            None => {
+                let (records, started) = Console::start(&*store, &pepper, &shape, &*clock, &*random).await?;
+                (records, Some(started))
+            }
+        };
+        if let (Some(path), Some(started)) = (&self.bootstrap_json, &started) {
+            write_bootstrap(path, &url, started)?;
+        }
+        let directory = Arc::new(Directory::new(records));
+        let console = Arc::new(Console::new(
+            store.clone(),
+            Arc::clone(&directory),
+            vault::pepper(&*store, &master, &*random).await?,
+            shape.clone(),
+            clock.clone(),
+            random,
+        ));
+        let local = self.local_model(&config, &data);
+        let (log, writer) = match config.request_log.unwrap_or(true) {
+            true => RequestLog::to(Box::new(std::io::stdout())).map(|(log, writer)| (log, Some(writer)))?,
+            false => (RequestLog::off(), None),
+        };
+        greet(&url, started.as_ref(), &settings, &local, &data);
+        let control: Arc<dyn ControlPlane> = Arc::new(Control(console));
+        let parts = Parts { settings, directory, shape, pepper, owners: store.clone(), control, local, clock, log };
+        let gate = Gate::new(parts);
+        let cut = gateway::serve(Arc::clone(&gate), listener, stop_signal()?).await?;
+        tracing::info!(cut, "stopped");
+        drop(gate);
+        store.close().await;
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        Ok(())
+    }
+
+    fn local_model(&self, config: &Config, data: &Path) -> Local {
+        let has_upstream = config.has_upstream(self.upstream_key.as_ref());
+        if !config.local_model.enabled.unwrap_or(!has_upstream) {
+            return Local::Off;
+        }
+        let default = || data.join("models").join(localmodel::MODEL_FILE_NAME);
+        model::load(&config.local_model.path.clone().unwrap_or_else(default), config.local_model.threads)
+    }
+}
+
+/// Leaves no trace of secrets in a crash: no core file, and no other process of the same user may read the memory.
+fn harden() -> Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("cannot set the core limit to 0")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot make the process not dumpable")
+}
+
+fn log_to_stderr(filter: &str) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).with_context(|| format!("log: `{filter}`"))?;
+    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    format.with_ansi(std::io::stderr().is_terminal()).init();
+    Ok(())
+}
+
+fn url(address: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("{scheme}://127.0.0.1:{}", address.port()),
+        _ => format!("{scheme}://{address}"),
+    }
+}
+
+/// The file that scripts read; for its owner alone.
+fn write_bootstrap(path: &Path, url: &str, started: &Started) -> Result<()> {
+    let json = serde_json::json!({
+        "url": url,
+        "admin_key": started.admin_key.expose(),
+        "project_id": started.project.as_str(),
+        "project_key": started.project_key.expose(),
+    });
+    let failed = || format!("--bootstrap-json: cannot write {}", path.display());
+    // Another mode than 0600 could have been left by somebody else's file of that name.
+    let _ = std::fs::remove_file(path);
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(failed)?.write_all(format!("{json}\n").as_bytes()).with_context(failed)
+}
+
+/// Tells the person at the terminal where things are and what to do next. Secrets only at the first start.
+fn greet(url: &str, started: Option<&Started>, settings: &gateway::settings::Settings, local: &Local, data: &Path) {
+    let answers = match (&settings.upstream, local) {
+        (Some(upstream), _) => format!("{}://{}{}", upstream.scheme, upstream.authority, upstream.base_path),
+        (None, Local::Ready(_)) => format!("embedded demo model {} (set SALLYPORT_UPSTREAM_KEY for OpenAI's)", settings.local_model),
+        (None, Local::Missing(words)) => format!("nothing yet. {words}"),
+        (None, Local::Off) => "nothing: neither an upstream nor the embedded model is configured".to_owned(),
+    };
+    let mut text = format!("\nSallyport is open at {url}\n  base URL   {url}/v1\n  models     {answers}\n  data       {}\n", data.display());
+    let Some(started) = started else {
+        eprintln!("{text}  keys       as before (lost the admin key? stop the gate and run: sallyport admin recover --data {})\n", data.display());
+        return;
+    };
+    let (admin, project) = (started.admin_key.expose(), started.project_key.expose());
+    text.push_str(&format!(
+        "\nShown once, keep them now:\n  admin key    {admin}\n  project key  {project}\n\nTry it:\n  curl {url}/v1/chat/completions \\\n    \
+         -H \"Authorization: Bearer {project}\" -H \"Content-Type: application/json\" \\\n    -d '{{\"model\": \"gpt-4o-mini\", \
+         \"messages\": [{{\"role\": \"user\", \"content\": \"Say hello.\"}}]}}'\n\n  # pip install openai\n  from openai import OpenAI\n  \
+         client = OpenAI(base_url=\"{url}/v1\", api_key=\"{project}\")\n  print(client.chat.completions.create(model=\"gpt-4o-mini\", \
+         messages=[{{\"role\": \"user\", \"content\": \"Say hello.\"}}]).choices[0].message.content)\n"
+    ));
+    eprintln!("{text}");
+}
+
+/// Turns to true at SIGTERM or SIGINT.
+fn stop_signal() -> Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: running answers may finish");
+        let _ = sender.send(true);
+        // The sender lives on, so that the receiver never sees a closed channel.
+        std::future::pending::<()>().await;
+    });
+    Ok(receiver)
+}
+
+/// The console behind the gateway's port.
+struct Control(Arc<Console>);
+
+impl ControlPlane for Control {
+    fn serve(&self, call: ControlCall) -> std::pin::Pin<Box<dyn Future<Output = ControlAnswer> + Send>> {
+        let console = Arc::clone(&self.0);
+        Box::pin(async move {
+            let answer = console
+                .serve(&console::Call {
+                    endpoint: call.endpoint,
+                    params: &call.params,
+                    query: &call.query,
+                    body: &call.body,
+                    caller: &call.caller,
+                    address: call.address.to_string(),
+                    user_agent: call.user_agent,
+                })
+                .await?;
+            Ok((200, answer.to_string().into_bytes()))
+        })
+    }
+}
