@@ -201,7 +201,7 @@ impl Config {
         match &self.local_model.aliases {
             Some(names) => names.iter().cloned().collect(),
             None if has_upstream => BTreeSet::new(),
-            None => localmodel::ALIASES.iter().map(|name| (*name).to_owned()).collect(),
+            None => localmodel::SHIPPED_ALIASES.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 }

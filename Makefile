@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine: make run, make test.
+# The others are the heavy forms of what the tests run small.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+CARGO  ?= cargo
+PYTHON ?= python3
+DATA   ?= sallyport-data
+# Where tests and benchmarks keep what they fetch once: model, virtual environment, node modules.
+CACHE  ?= .cache
+
+export SALLYPORT_TEST_CACHE ?= $(abspath $(CACHE))
+
+.PHONY: run test model lint deny unit sdk fuzz bench help
+
+help: ## Show the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: ## Build the gate, fetch its demo model once, start it on 127.0.0.1:8080.
+	@scripts/need.sh cargo gcc $(PYTHON)
+	@$(CARGO) build --release --locked -p sallyport
+	@if [ -z "$$SALLYPORT_UPSTREAM_KEY$$SALLYPORT_UPSTREAM_URL" ]; then \
+	    $(PYTHON) scripts/fetch_model.py $(DATA)/models || echo "The gate starts without its demo model."; fi
+	@exec target/release/sallyport serve --data $(DATA)
+
+model: ## Fetch the demo model into the data folder.
+	@$(PYTHON) scripts/fetch_model.py $(DATA)/models
+
+test: ## Everything that must hold: format, lints, licences, unit and integration tests, official SDKs.
+	@scripts/need.sh cargo gcc $(PYTHON) node npm
+	@$(MAKE) --no-print-directory lint deny unit sdk
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) xtask reference --check
+
+deny:
+	@scripts/cargo_deny.sh check --hide-inclusion-graph bans licenses sources
+
+unit:
+	@$(PYTHON) scripts/fetch_model.py $(SALLYPORT_TEST_CACHE)/models
+	SALLYPORT_MODEL_DIR=$(SALLYPORT_TEST_CACHE)/models $(CARGO) test --locked --workspace
+
+sdk: ## The official Python and Node SDKs against the gate.
+	@$(CARGO) build --locked -p sallyport -p testkit
+	@tests/sdk/run.sh
+
+fuzz: ## Fuzz every parser of network bytes, a minute each (SECONDS_EACH=60).
+	@scripts/fuzz.sh $(or $(SECONDS_EACH),60)
+
+bench: ## Measure the gate against nginx as a bare reverse proxy.
+	@scripts/need.sh cargo gcc nginx wrk $(PYTHON)
+	@$(CARGO) build --release --locked -p sallyport -p testkit
+	@$(PYTHON) scripts/bench.py
