@@ -44,7 +44,8 @@ pub(crate) fn accept<'r>(head: &'r Parts, connection: &ConnectionState) -> Resul
             return Err(Refusal::new(Reason::InvalidHeaders, "The request has more than one Host header. Send one."));
         }
         if head.uri.scheme().is_some() {
-            let words = "The request line holds a whole URL. Send the path alone, as a client does to an origin server.";
+            let words =
+                "The request line holds a whole URL. Send the path alone, as a client does to an origin server.";
             return Err(Refusal::new(Reason::InvalidTarget, words));
         }
     }

@@ -91,7 +91,9 @@ impl Body for Answer {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         let step = match &mut this.source {
-            Source::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map_or(Step::End, Step::Data)),
+            Source::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map_or(Step::End, Step::Data))
+            }
             Source::Upstream(passage) => passage.poll_step(cx),
             Source::Local(events) => events.poll_step(cx),
         };
@@ -101,7 +103,7 @@ impl Body for Answer {
                 if let Some(record) = &mut this.record {
                     record.response_bytes += bytes.len() as u64;
                 }
-                // A whole body is over with its last byte: the library does not ask again.
+                // Where the length is known the library does not ask again after the last byte.
                 if this.is_end_stream() {
                     this.note(Ended::Complete, None);
                 }
@@ -124,7 +126,11 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.source, Source::Whole(None))
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Upstream(passage) => passage.is_over(),
+            Source::Local(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -254,6 +260,31 @@ impl Idle {
 }
 
 impl Passage {
+    /// Waits for the first bytes, so that what is wrong with them can still be said with a status.
+    ///
+    /// # Errors
+    /// When the body cannot be passed on.
+    pub(crate) async fn begin(&mut self) -> Result<(), Refusal> {
+        match std::future::poll_fn(|cx| self.poll_step(cx)).await {
+            Step::Data(bytes) => {
+                self.ready = Some(bytes);
+                Ok(())
+            }
+            Step::End => Ok(()),
+            Step::LastWords(_, _, refusal) | Step::Break(_, refusal) => Err(*refusal),
+        }
+    }
+
+    /// Whether nothing follows: known without asking where the upstream gave a length.
+    fn is_over(&self) -> bool {
+        let is_drained = || {
+            let holds_back = self.events.is_some() || self.decoder.is_some();
+            let holds_tail = self.withhold.as_ref().is_some_and(Withhold::is_holding);
+            !holds_back && !holds_tail && self.body.is_end_stream()
+        };
+        self.ready.is_none() && (self.state != State::Flowing || is_drained())
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             if let Some(bytes) = self.ready.take() {
@@ -287,7 +318,8 @@ impl Passage {
                     }
                     std::task::ready!(self.idle.poll(cx));
                     let seconds = self.idle.limit.as_secs();
-                    let public = format!("The upstream sent nothing for {seconds} seconds in the middle of its answer. Retry.");
+                    let public =
+                        format!("The upstream sent nothing for {seconds} seconds in the middle of its answer. Retry.");
                     let refusal = Refusal::new(Reason::UpstreamTimeout, public);
                     return Poll::Ready(self.stop(Ended::UpstreamBroke, refusal));
                 }
@@ -353,7 +385,8 @@ fn join(first: Bytes, second: Bytes) -> Bytes {
 impl Events {
     fn pass(&mut self, chunk: Bytes) -> Result<Bytes, (Ended, Box<Refusal>)> {
         let whole = self.boundary.push(chunk).map_err(|error| {
-            let public = "The upstream sent an event over the gate's limit. Ask its operator to raise limits.event_bytes_max.";
+            let public =
+                "The upstream sent an event over the gate's limit. Ask its operator to raise limits.event_bytes_max.";
             (Ended::Withheld, Box::new(Refusal::new(Reason::UpstreamBroken, public).cause(error)))
         })?;
         if !whole.is_empty() {
@@ -390,7 +423,9 @@ fn next_sequence_number(events: &[u8]) -> u64 {
     let Some(at) = memchr::memmem::rfind(events, NAME) else { return 0 };
     let digits = events[at + NAME.len()..].iter().skip_while(|byte| byte.is_ascii_whitespace());
     let digits = digits.take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))).saturating_add(1)
+    digits
+        .fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+        .saturating_add(1)
 }
 
 fn undecodable(error: DecodeError) -> (Ended, Box<Refusal>) {
@@ -400,7 +435,8 @@ fn undecodable(error: DecodeError) -> (Ended, Box<Refusal>) {
 
 /// The refusal in place of an answer that holds the gate's own key.
 pub(crate) fn held_our_key() -> Refusal {
-    let public = "The upstream's answer contained the gate's own credentials and was withheld. Tell the gate's operator.";
+    let public =
+        "The upstream's answer contained the gate's own credentials and was withheld. Tell the gate's operator.";
     Refusal::new(Reason::UpstreamSecretWithheld, public)
 }
 

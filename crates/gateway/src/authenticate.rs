@@ -46,14 +46,21 @@ pub(crate) fn authenticate(gate: &Gate, headers: &HeaderMap) -> Result<Caller, R
         Refusal::new(Reason::UnknownKey, public)
     })?;
     if key.revocation.is_revoked() {
-        return Err(Refusal::new(Reason::RevokedKey, "This API key was revoked. Ask the gate's operator for a new one."));
+        return Err(Refusal::new(
+            Reason::RevokedKey,
+            "This API key was revoked. Ask the gate's operator for a new one.",
+        ));
     }
     if key.key.expires_at.is_some_and(|expires_at| expires_at <= gate.clock.unix_seconds()) {
-        return Err(Refusal::new(Reason::RevokedKey, "This API key has expired. Ask the gate's operator for a new one."));
+        return Err(Refusal::new(
+            Reason::RevokedKey,
+            "This API key has expired. Ask the gate's operator for a new one.",
+        ));
     }
     let project = match &key.key.project {
         Some(id) => Some(Arc::clone(snapshot.project(id).ok_or_else(|| {
-            Refusal::new(Reason::Internal, "This key's project is missing. Ask the gate's operator.").cause("no project")
+            Refusal::new(Reason::Internal, "This key's project is missing. Ask the gate's operator.")
+                .cause("no project")
         })?)),
         None => None,
     };
@@ -84,7 +91,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 /// Holds `OpenAI-Organization` and `OpenAI-Project` against the key. Real ids of the upstream that stand in a
 /// client's environment fit when the project lists them as synonyms.
 fn fits(headers: &HeaderMap, snapshot: &Snapshot, project: Option<&Project>) -> Result<(), Refusal> {
-    let is_synonym = |named: &str| project.is_some_and(|project| project.synonyms.iter().any(|synonym| synonym == named));
+    let is_synonym =
+        |named: &str| project.is_some_and(|project| project.synonyms.iter().any(|synonym| synonym == named));
     let stated = |name| single(headers, name).map(|value| value.map(str::trim).filter(|value| !value.is_empty()));
     if let Some(named) = stated("openai-organization")?
         && named != snapshot.organization.id.as_str()

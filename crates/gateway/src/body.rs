@@ -82,14 +82,19 @@ pub(crate) fn too_large(bytes_max: u64) -> Refusal {
     };
     Refusal::new(
         Reason::BodyTooLarge,
-        format!("The request body is over this endpoint's limit of {limit}. Send less, or ask the gate's operator to raise the limit."),
+        format!(
+            "The request body is over this endpoint's limit of {limit}. Send less, or ask the gate's operator to raise the limit."
+        ),
     )
 }
 
 /// The refusal for a sender that stalls.
 pub(crate) fn too_slow(limit: Duration) -> Refusal {
     let seconds = limit.as_secs();
-    Refusal::new(Reason::SlowSender, format!("The request body did not arrive within {seconds} seconds. Send it without pauses."))
+    Refusal::new(
+        Reason::SlowSender,
+        format!("The request body did not arrive within {seconds} seconds. Send it without pauses."),
+    )
 }
 
 /// `Content-Length`, where there is one.
@@ -123,13 +128,7 @@ where
     tokio::time::timeout(timeouts.body_total, reading).await.unwrap_or_else(|_| Err(too_slow(timeouts.body_total)))
 }
 
-async fn collect<B>(
-    body: B,
-    declared: u64,
-    bytes_max: u64,
-    idle: Duration,
-    share: &mut Share,
-) -> Result<Bytes, Refusal>
+async fn collect<B>(body: B, declared: u64, bytes_max: u64, idle: Duration, share: &mut Share) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -186,8 +185,11 @@ where
 
 /// The refusal for a body that ended before its announced end, or whose chunked framing is broken.
 pub(crate) fn broken(error: &impl std::fmt::Display) -> Refusal {
-    Refusal::new(Reason::InvalidBody, "The request body ended early or its transfer encoding is broken. Send it again whole.")
-        .cause(error)
+    Refusal::new(
+        Reason::InvalidBody,
+        "The request body ended early or its transfer encoding is broken. Send it again whole.",
+    )
+    .cause(error)
 }
 
 #[cfg(test)]

@@ -129,7 +129,8 @@ where
     })
     .await;
     if too_slow {
-        let refusal = Refusal::new(Reason::SlowSender, "The request's headers did not arrive in time. Send them at once.");
+        let refusal =
+            Refusal::new(Reason::SlowSender, "The request's headers did not arrive in time. Send them at once.");
         let mut stream = connection.into_parts().io.into_inner().into_inner();
         let answer = raw_answer(&refusal);
         // The peer may be gone: then there is nobody to tell.

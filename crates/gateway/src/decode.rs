@@ -193,8 +193,16 @@ mod tests {
     fn a_cut_or_foreign_body_is_broken() {
         for encoding in ALL {
             let bytes = encode(encoding, b"hello hello hello hello hello");
-            assert_eq!(decode(encoding, &bytes[..bytes.len() - 3], 5, 1 << 20), Err(DecodeError::Broken), "{encoding:?}");
-            assert_eq!(decode(encoding, b"{\"not\": \"encoded\"}", 5, 1 << 20), Err(DecodeError::Broken), "{encoding:?}");
+            assert_eq!(
+                decode(encoding, &bytes[..bytes.len() - 3], 5, 1 << 20),
+                Err(DecodeError::Broken),
+                "{encoding:?}"
+            );
+            assert_eq!(
+                decode(encoding, b"{\"not\": \"encoded\"}", 5, 1 << 20),
+                Err(DecodeError::Broken),
+                "{encoding:?}"
+            );
         }
     }
 

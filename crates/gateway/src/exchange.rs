@@ -75,7 +75,8 @@ async fn way(
 /// A refusal as an answer.
 pub(crate) fn refusal_response(refusal: &Refusal) -> Response<Answer> {
     let mut response = Response::new(Answer::whole(refusal.body()));
-    *response.status_mut() = http::StatusCode::from_u16(refusal.status()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(refusal.status()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(should_retry) = refusal.reason.row().should_retry {

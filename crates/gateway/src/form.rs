@@ -13,8 +13,22 @@ const MODEL_BYTES_MAX: usize = 256;
 
 /// Fields that may stand once. Names with `[]`, and any others, may repeat.
 const SINGLE_FIELDS: &[&str] = &[
-    "model", "purpose", "stream", "n", "response_format", "size", "quality", "language", "prompt", "temperature", "user",
-    "background", "output_format", "seconds", "name", "consent",
+    "model",
+    "purpose",
+    "stream",
+    "n",
+    "response_format",
+    "size",
+    "quality",
+    "language",
+    "prompt",
+    "temperature",
+    "user",
+    "background",
+    "output_format",
+    "seconds",
+    "name",
+    "consent",
 ];
 
 /// A multipart body being read along.
@@ -35,7 +49,8 @@ impl Form {
     /// 415 when there is no usable boundary.
     pub(crate) fn new(content_type: &str, refuse_references: bool) -> Result<Form, Refusal> {
         let boundary = boundary(content_type).map_err(|error| {
-            Refusal::new(Reason::UnsupportedMediaType, format!("The multipart body cannot be read: {error}.")).param("Content-Type")
+            Refusal::new(Reason::UnsupportedMediaType, format!("The multipart body cannot be read: {error}."))
+                .param("Content-Type")
         })?;
         Ok(Form {
             parser: Parser::new(&boundary),

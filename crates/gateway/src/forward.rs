@@ -43,7 +43,8 @@ pub(crate) async fn forward(
 ) -> Result<Response<Answer>, Refusal> {
     let gate = &worker.gate;
     let client = worker.client.as_ref().ok_or_else(|| {
-        Refusal::new(Reason::Internal, "The gate lost its upstream. Ask its operator.").cause("no client in this worker")
+        Refusal::new(Reason::Internal, "The gate lost its upstream. Ask its operator.")
+            .cause("no client in this worker")
     })?;
     let endpoint = resolved.row.endpoint;
     let place = match (resolved.makes_objects(&prepared), resolved.project()) {
@@ -88,7 +89,12 @@ struct Back<'a, 'r> {
 }
 
 impl Back<'_, '_> {
-    async fn answer(mut self, mut parts: Parts, body: Incoming, record: &mut Record) -> Result<Response<Answer>, Refusal> {
+    async fn answer(
+        mut self,
+        mut parts: Parts,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Response<Answer>, Refusal> {
         if parts.status == StatusCode::UNAUTHORIZED {
             return self.unauthorized(parts, body).await;
         }
@@ -105,6 +111,8 @@ impl Back<'_, '_> {
             None => {
                 if is_events {
                     self.add_events(&mut passage, None);
+                } else {
+                    passage.begin().await?;
                 }
                 Ok(Response::from_parts(parts, Answer::passage(passage)))
             }
@@ -151,7 +159,12 @@ impl Back<'_, '_> {
     }
 
     /// Reads a JSON answer whole, because its client may use the new object's id at once.
-    async fn record_then_answer(self, mut parts: Parts, passage: Passage, place: Place) -> Result<Response<Answer>, Refusal> {
+    async fn record_then_answer(
+        self,
+        mut parts: Parts,
+        passage: Passage,
+        place: Place,
+    ) -> Result<Response<Answer>, Refusal> {
         let limits = &self.gate.settings.limits;
         let mut share = self.gate.bodies.share();
         let timeouts = &self.gate.settings.timeouts;
@@ -162,7 +175,8 @@ impl Back<'_, '_> {
             Reason::Overloaded => refusal,
             _ => {
                 let public = "The upstream's answer broke off, stalled, or is over the gate's limit. Retry.";
-                Refusal::new(Reason::UpstreamBroken, public).cause(refusal.cause.unwrap_or(refusal.message.into_owned()))
+                Refusal::new(Reason::UpstreamBroken, public)
+                    .cause(refusal.cause.unwrap_or(refusal.message.into_owned()))
             }
         })?;
         place.record_answer(self.resolved.row.endpoint, &bytes);
@@ -219,13 +233,17 @@ fn is_delimited_by_close(parts: &Parts) -> bool {
 /// What a stream of this family ends with when it is whole.
 fn last_events(family: &str) -> &'static [&'static str] {
     match family {
-        "chat" | "completions" => &["[DONE]", "\"error\""],
-        "responses" => &["response.completed", "response.failed", "response.incomplete", "\"error\""],
+        "chat" | "completions" => &["data: [DONE]", "data: {\"error\""],
+        "responses" => {
+            &["event: response.completed", "event: response.failed", "event: response.incomplete", "event: error"]
+        }
         _ => &[],
     }
 }
 
 fn content_type_is(parts: &Parts, essence: &str) -> bool {
-    let Some(value) = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let Some(value) = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
     value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(essence))
 }

@@ -125,7 +125,12 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, upstream_secret: Option<&str
 }
 
 /// Puts the gate's own facts on an answer.
-pub(crate) fn sign_answer(headers: &mut HeaderMap, request_id: &str, organization: &HeaderValue, project: Option<&str>) {
+pub(crate) fn sign_answer(
+    headers: &mut HeaderMap,
+    request_id: &str,
+    organization: &HeaderValue,
+    project: Option<&str>,
+) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }

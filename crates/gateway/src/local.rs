@@ -69,7 +69,9 @@ pub(crate) fn models(gate: &Gate, resolved: &Resolved<'_>) -> Result<Response<An
 pub(crate) fn unknown_model(gate: &Gate, name: &str) -> Refusal {
     let shown = crate::record::client_text(name.as_bytes());
     let public = match &gate.local {
-        Local::Off => format!("The model '{shown}' does not exist here, and this gate has no upstream. Ask its operator."),
+        Local::Off => {
+            format!("The model '{shown}' does not exist here, and this gate has no upstream. Ask its operator.")
+        }
         Local::Ready(_) | Local::Missing(_) => format!(
             "The model '{shown}' does not exist here. This gate runs its embedded demo model '{}' (GET /v1/models lists \
              its names); set SALLYPORT_UPSTREAM_KEY on the gate to reach OpenAI's models.",

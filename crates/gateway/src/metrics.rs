@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -89,7 +89,11 @@ impl Default for Metrics {
         registry.register("log_lines_dropped", "Request log lines dropped since the start", log_lines_dropped.clone());
         registry.register("connections_refused", "Connections over connections_max", connections_refused.clone());
         registry.register("upstream_retries", "Further attempts at the upstream", upstream_retries.clone());
-        registry.register("owner_write_failures", "Failed writes of object owners, retried", owner_write_failures.clone());
+        registry.register(
+            "owner_write_failures",
+            "Failed writes of object owners, retried",
+            owner_write_failures.clone(),
+        );
         registry.register("owner_conflicts", "Object ids that another project owned", owner_conflicts.clone());
         Metrics {
             registry,
@@ -115,7 +119,8 @@ impl Metrics {
         let class = usize::from(status / 100).saturating_sub(1).min(STATUS_CLASSES.len() - 1);
         let number = row.map_or(endpoint::count(), |row| row.number);
         let counter = self.by_row[number].0[class].get_or_init(|| {
-            let (endpoint, method) = row.map_or(("none", "none"), |row| (row.endpoint.path, row.endpoint.method.as_str()));
+            let (endpoint, method) =
+                row.map_or(("none", "none"), |row| (row.endpoint.path, row.endpoint.method.as_str()));
             self.requests.get_or_create(&RequestLabels { endpoint, method, status: STATUS_CLASSES[class] }).clone()
         });
         counter.inc();

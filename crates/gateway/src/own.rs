@@ -252,7 +252,8 @@ mod tests {
 
     #[test]
     fn ids_are_found_where_the_table_says() {
-        let answer = br#"{"id":"a","file":{"id":"b"},"data":[{"id":"c"},{"no":1},{"id":"d"}],"files":["e",5],"x":{"id":"no"}}"#;
+        let answer =
+            br#"{"id":"a","file":{"id":"b"},"data":[{"id":"c"},{"no":1},{"id":"d"}],"files":["e",5],"x":{"id":"no"}}"#;
         assert_eq!(ids_in(answer, &["id", "file.id", "data[].id", "files[]", "absent"]), ["a", "b", "c", "d", "e"]);
         assert!(ids_in(b"not json", &["id"]).is_empty());
         assert!(ids_in(br#"{"id":null}"#, &["id"]).is_empty());

@@ -119,9 +119,10 @@ fn what_came(takes: RequestBody, headers: &HeaderMap, body: &Incoming) -> Result
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match (essence.as_str(), takes) {
         ("application/json", RequestBody::Json | RequestBody::JsonOrMultipart) => Ok(Came::Json),
-        ("multipart/form-data", RequestBody::Multipart | RequestBody::JsonOrMultipart | RequestBody::SdpOrMultipart) => {
-            Ok(Came::Multipart(content_type.to_owned()))
-        }
+        (
+            "multipart/form-data",
+            RequestBody::Multipart | RequestBody::JsonOrMultipart | RequestBody::SdpOrMultipart,
+        ) => Ok(Came::Multipart(content_type.to_owned())),
         ("application/sdp", RequestBody::SdpOrMultipart) => Ok(Came::Sdp),
         _ if !has_body => Ok(Came::Nothing),
         _ => Err(unsupported(takes, &format!("'{}'", client_text(essence.as_bytes())))),

@@ -35,7 +35,8 @@ impl RequestLog {
         let (sender, receiver) = sync_channel(BATCHES_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
-        let thread = std::thread::Builder::new().name("request-log".into()).spawn(move || write(output, &receiver, &counter))?;
+        let thread =
+            std::thread::Builder::new().name("request-log".into()).spawn(move || write(output, &receiver, &counter))?;
         Ok((RequestLog { sender: Some(sender), dropped }, thread))
     }
 
@@ -95,7 +96,8 @@ impl LogBuffer {
         if let Some(sender) = &self.log.sender
             && let Err(error) = sender.try_send(batch)
         {
-            let (std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch)) = error;
+            let (std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch)) =
+                error;
             self.log.dropped.fetch_add(lines(&batch), Relaxed);
         }
     }

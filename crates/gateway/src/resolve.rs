@@ -54,7 +54,8 @@ pub(crate) enum Destination<'g> {
 /// shared account.
 pub(crate) fn resolve<'r>(gate: &Gate, accepted: &Accepted<'r>, caller: Caller) -> Result<Resolved<'r>, Refusal> {
     let head = accepted.head();
-    let found = endpoint::find(head.method.as_str(), accepted.path()).map_err(|error| no_row(&error, &head.method, accepted.path()))?;
+    let found = endpoint::find(head.method.as_str(), accepted.path())
+        .map_err(|error| no_row(&error, &head.method, accepted.path()))?;
     let endpoint = found.endpoint;
     opens(endpoint, &caller)?;
     if endpoint.websocket {
@@ -93,7 +94,9 @@ fn no_row(error: &NotFound, method: &Method, path: &str) -> Refusal {
     let shown = crate::record::client_text(path.as_bytes());
     match error {
         NotFound::Path => {
-            let words = format!("Unknown request URL: {method} {shown}. Check the path: the base URL ends in /v1, and the API's paths follow it.");
+            let words = format!(
+                "Unknown request URL: {method} {shown}. Check the path: the base URL ends in /v1, and the API's paths follow it."
+            );
             Refusal::new(Reason::UnknownEndpoint, words)
         }
         NotFound::Method { allowed } => {

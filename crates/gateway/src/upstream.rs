@@ -131,11 +131,9 @@ impl Client {
     ) -> Result<Response<Incoming>, Refusal> {
         let uri = self.uri(&outgoing.path_and_query)?;
         let mut headers = outgoing.headers;
-        for (name, value) in [
-            (header::AUTHORIZATION, &self.authorization),
-            (ORGANIZATION, &self.organization),
-            (PROJECT, &self.project),
-        ] {
+        for (name, value) in
+            [(header::AUTHORIZATION, &self.authorization), (ORGANIZATION, &self.organization), (PROJECT, &self.project)]
+        {
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }
@@ -186,7 +184,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn internal(error: &dyn std::error::Error) -> Refusal {
-    Refusal::new(Reason::Internal, "The gate could not build the upstream request. Ask its operator.").cause(chain(error))
+    Refusal::new(Reason::Internal, "The gate could not build the upstream request. Ask its operator.")
+        .cause(chain(error))
 }
 
 fn timed_out(limit: Duration) -> Refusal {
@@ -197,7 +196,8 @@ fn timed_out(limit: Duration) -> Refusal {
 fn failed(error: &legacy::Error) -> Refusal {
     let words = chain(error);
     if error.is_connect() {
-        let public = "The gate cannot reach its upstream. Retry; if it persists, ask the gate's operator to check upstream.url.";
+        let public =
+            "The gate cannot reach its upstream. Retry; if it persists, ask the gate's operator to check upstream.url.";
         Refusal::new(Reason::UpstreamUnreachable, public).cause(words)
     } else {
         let public = "The upstream closed the connection or sent something that is not HTTP before it answered. Retry.";

@@ -44,6 +44,11 @@ impl Withhold {
         Ok(bytes)
     }
 
+    /// Whether something is held back.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
     /// What was held back and turned out to be harmless.
     pub(crate) fn finish(&mut self) -> Bytes {
         std::mem::take(&mut self.tail).freeze()

@@ -54,7 +54,13 @@ impl Admin {
         let gate = &self.gate;
         match &self.action {
             Action::List => {
-                let columns = [("ID", "/id"), ("NAME", "/name"), ("KEY", "/redacted_value"), ("CREATED", "/created_at"), ("EXPIRES", "/expires_at")];
+                let columns = [
+                    ("ID", "/id"),
+                    ("NAME", "/name"),
+                    ("KEY", "/redacted_value"),
+                    ("CREATED", "/created_at"),
+                    ("EXPIRES", "/expires_at"),
+                ];
                 gate.print(&gate.list("/admin_api_keys")?, &columns);
             }
             Action::Create { name } => {
@@ -79,11 +85,18 @@ async fn recover(data: &PathBuf, key_prefix: &str) -> Result<()> {
     anyhow::ensure!(data.is_dir(), "{} is not a folder: name the gate's data folder with --data", data.display());
     let shape = keys::Shape::new(key_prefix).context("--key-prefix must be 1 to 16 letters, digits, `-` or `_`")?;
     let store = Sqlite::open(data).await?;
-    anyhow::ensure!(store.load().await?.is_some(), "{} holds no gate yet: start it once with `sallyport serve`", data.display());
+    anyhow::ensure!(
+        store.load().await?.is_some(),
+        "{} holds no gate yet: start it once with `sallyport serve`",
+        data.display()
+    );
     let master = vault::master_key(data, secret("SALLYPORT_MASTER_KEY").as_ref(), &SystemRandom)?;
     let pepper = vault::pepper(&store, &master, &SystemRandom).await?;
     let key = Console::recover(&store, &pepper, &shape, &SystemClock, &SystemRandom).await?;
     store.close().await;
-    println!("{}\nThis admin key is not shown again. Start the gate, and revoke the lost ones: sallyport admin list", key.expose());
+    println!(
+        "{}\nThis admin key is not shown again. Start the gate, and revoke the lost ones: sallyport admin list",
+        key.expose()
+    );
     Ok(())
 }

@@ -25,7 +25,8 @@ pub(crate) struct Gate {
 
 impl Gate {
     fn key() -> Result<Secret> {
-        secret("SALLYPORT_ADMIN_KEY").context("SALLYPORT_ADMIN_KEY is not set: export the admin key that the gate's first start printed")
+        secret("SALLYPORT_ADMIN_KEY")
+            .context("SALLYPORT_ADMIN_KEY is not set: export the admin key that the gate's first start printed")
     }
 
     /// Calls an operation below `/v1/organization`.
@@ -39,7 +40,8 @@ impl Gate {
         let url = format!("{}/v1/organization{path}", self.url.trim_end_matches('/').trim_end_matches("/v1"));
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let connector =
+            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
         let text = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
@@ -49,10 +51,14 @@ impl Gate {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(text))
             .with_context(|| format!("SALLYPORT_URL: `{}` is not a URL", self.url))?;
-        let response = client.request(request).await.with_context(|| format!("no gate answers at {}: is it running?", self.url))?;
+        let response = client
+            .request(request)
+            .await
+            .with_context(|| format!("no gate answers at {}: is it running?", self.url))?;
         let status = response.status();
         let bytes = response.into_body().collect().await.context("the gate's answer broke off")?.to_bytes();
-        let json: Value = serde_json::from_slice(&bytes).with_context(|| format!("the gate answered {status} without JSON"))?;
+        let json: Value =
+            serde_json::from_slice(&bytes).with_context(|| format!("the gate answered {status} without JSON"))?;
         if status.is_success() {
             return Ok(json);
         }
@@ -81,7 +87,8 @@ impl Gate {
             println!("{:#}", Value::from(items.to_vec()));
             return;
         }
-        let rows: Vec<Vec<String>> = items.iter().map(|item| columns.iter().map(|(_, at)| shown(item, at)).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            items.iter().map(|item| columns.iter().map(|(_, at)| shown(item, at)).collect()).collect();
         let widths: Vec<usize> = columns
             .iter()
             .enumerate()

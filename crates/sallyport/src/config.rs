@@ -131,13 +131,20 @@ impl TimeoutsConfig {
     /// A time that is not a time would panic later; it is refused by name now.
     fn check(&self) -> Result<()> {
         let all = [
-            ("header_read", self.header_read), ("keep_alive", self.keep_alive), ("body_idle", self.body_idle),
-            ("body_total", self.body_total), ("client_stall", self.client_stall),
-            ("upstream_connect", self.upstream_connect), ("upstream_first_byte", self.upstream_first_byte),
-            ("upstream_idle", self.upstream_idle), ("upstream_pool_idle", self.upstream_pool_idle), ("drain", self.drain),
+            ("header_read", self.header_read),
+            ("keep_alive", self.keep_alive),
+            ("body_idle", self.body_idle),
+            ("body_total", self.body_total),
+            ("client_stall", self.client_stall),
+            ("upstream_connect", self.upstream_connect),
+            ("upstream_first_byte", self.upstream_first_byte),
+            ("upstream_idle", self.upstream_idle),
+            ("upstream_pool_idle", self.upstream_pool_idle),
+            ("drain", self.drain),
         ];
         for (name, value) in all {
-            let fits = value.is_none_or(|seconds| (0.0..=86_400.0).contains(&seconds) && (seconds > 0.0 || name == "drain"));
+            let fits =
+                value.is_none_or(|seconds| (0.0..=86_400.0).contains(&seconds) && (seconds > 0.0 || name == "drain"));
             ensure!(fits, "timeouts.{name}: must be more than 0 and at most 86400 seconds");
         }
         Ok(())
@@ -147,7 +154,8 @@ impl TimeoutsConfig {
 impl Config {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         // The parser's errors show line, column and field.
         toml::from_str(&text).with_context(|| format!("the configuration {} cannot be used", path.display()))
     }
@@ -208,7 +216,10 @@ impl Config {
 
 fn network(text: &str) -> Result<IpNet> {
     let single = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-    text.parse().ok().or_else(single).with_context(|| format!("trusted_proxies: `{text}` is not a network such as 10.0.0.0/8"))
+    text.parse()
+        .ok()
+        .or_else(single)
+        .with_context(|| format!("trusted_proxies: `{text}` is not a network such as 10.0.0.0/8"))
 }
 
 impl TlsConfig {
@@ -235,19 +246,24 @@ fn certificates(path: &Path, field: &str) -> Result<Vec<CertificateDer<'static>>
 impl UpstreamConfig {
     fn load(&self, key: Option<Secret>) -> Result<Upstream> {
         let url = self.url.as_deref().unwrap_or(OPENAI_URL);
-        let (scheme, authority, base_path) = parse_upstream_url(url).with_context(|| format!("upstream.url: `{url}`"))?;
+        let (scheme, authority, base_path) =
+            parse_upstream_url(url).with_context(|| format!("upstream.url: `{url}`"))?;
         let key = match (key, &self.key_file) {
             (Some(_), Some(_)) => bail!("upstream.key_file: SALLYPORT_UPSTREAM_KEY is set as well; give one of them"),
             (Some(key), None) => Some(key),
             (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("upstream.key_file: {}", path.display()))?;
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("upstream.key_file: {}", path.display()))?;
                 Some(Secret::new(text.trim()))
             }
             (None, None) => None,
         };
         if let Some(key) = &key {
             let is_header = !key.expose().is_empty() && key.expose().bytes().all(|byte| byte.is_ascii_graphic());
-            ensure!(is_header, "the upstream key is empty or has characters that no key has: check SALLYPORT_UPSTREAM_KEY");
+            ensure!(
+                is_header,
+                "the upstream key is empty or has characters that no key has: check SALLYPORT_UPSTREAM_KEY"
+            );
         }
         Ok(Upstream {
             scheme,
@@ -304,7 +320,11 @@ mod tests {
             ("[tls]\ncertificate = \"/nonexistent\"\nprivate_key = \"/nonexistent\"", "tls.certificate"),
         ] {
             let config = config(text).expect(text);
-            let all = config.listen_address().map(|_| ()).and(config.shape().map(|_| ())).and(config.settings(None).map(|_| ()));
+            let all = config
+                .listen_address()
+                .map(|_| ())
+                .and(config.shape().map(|_| ()))
+                .and(config.settings(None).map(|_| ()));
             let error = format!("{:#}", all.expect_err(text));
             assert!(error.contains(word), "{text}: {error}");
         }

@@ -48,7 +48,14 @@ impl Key {
         match &self.action {
             Action::List { project } => {
                 let keys = gate.list(&format!("/projects/{project}/api_keys?owner_project_access=any"))?;
-                let columns = [("ID", "/id"), ("NAME", "/name"), ("KEY", "/redacted_value"), ("OWNER", "/owner/type"), ("CREATED", "/created_at"), ("EXPIRES", "/expires_at")];
+                let columns = [
+                    ("ID", "/id"),
+                    ("NAME", "/name"),
+                    ("KEY", "/redacted_value"),
+                    ("OWNER", "/owner/type"),
+                    ("CREATED", "/created_at"),
+                    ("EXPIRES", "/expires_at"),
+                ];
                 gate.print(&keys, &columns);
             }
             Action::Create { project, name, expires_in_seconds } => {

@@ -59,7 +59,10 @@ impl Project {
         match &self.action {
             Action::List { archived } => {
                 let projects = gate.list(&format!("/projects?include_archived={archived}"))?;
-                gate.print(&projects, &[("ID", "/id"), ("NAME", "/name"), ("STATUS", "/status"), ("CREATED", "/created_at")]);
+                gate.print(
+                    &projects,
+                    &[("ID", "/id"), ("NAME", "/name"), ("STATUS", "/status"), ("CREATED", "/created_at")],
+                );
             }
             Action::Create { name, synonyms } => {
                 let body = json!({"name": name, "sallyport": {"synonyms": synonyms}});

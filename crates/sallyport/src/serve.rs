@@ -130,7 +130,8 @@ impl Serve {
 /// Leaves no trace of secrets in a crash: no core file, and no other process of the same user may read the memory.
 fn harden() -> Result<()> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("cannot set the core limit to 0")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .context("cannot set the core limit to 0")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot make the process not dumpable")
 }
 
@@ -168,13 +169,21 @@ fn write_bootstrap(path: &Path, url: &str, started: &Started) -> Result<()> {
 fn greet(url: &str, started: Option<&Started>, settings: &gateway::settings::Settings, local: &Local, data: &Path) {
     let answers = match (&settings.upstream, local) {
         (Some(upstream), _) => format!("{}://{}{}", upstream.scheme, upstream.authority, upstream.base_path),
-        (None, Local::Ready(_)) => format!("embedded demo model {} (set SALLYPORT_UPSTREAM_KEY for OpenAI's)", settings.local_model),
+        (None, Local::Ready(_)) => {
+            format!("embedded demo model {} (set SALLYPORT_UPSTREAM_KEY for OpenAI's)", settings.local_model)
+        }
         (None, Local::Missing(words)) => format!("nothing yet. {words}"),
         (None, Local::Off) => "nothing: neither an upstream nor the embedded model is configured".to_owned(),
     };
-    let mut text = format!("\nSallyport is open at {url}\n  base URL   {url}/v1\n  models     {answers}\n  data       {}\n", data.display());
+    let mut text = format!(
+        "\nSallyport is open at {url}\n  base URL   {url}/v1\n  models     {answers}\n  data       {}\n",
+        data.display()
+    );
     let Some(started) = started else {
-        eprintln!("{text}  keys       as before (lost the admin key? stop the gate and run: sallyport admin recover --data {})\n", data.display());
+        eprintln!(
+            "{text}  keys       as before (lost the admin key? stop the gate and run: sallyport admin recover --data {})\n",
+            data.display()
+        );
         return;
     };
     let (admin, project) = (started.admin_key.expose(), started.project_key.expose());

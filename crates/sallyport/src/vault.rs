@@ -23,7 +23,8 @@ pub(crate) fn master_key(data: &Path, from_environment: Option<&Secret>, random:
 /// The pepper, made where there is none.
 pub(crate) async fn pepper(store: &dyn Seals, master: &MasterKey, random: &dyn Random) -> Result<Pepper> {
     if let Some(sealed) = store.sealed(PEPPER).await? {
-        let words = || format!("the database was sealed with master key {}, this one is {}", sealed.master_key_id, master.id());
+        let words =
+            || format!("the database was sealed with master key {}, this one is {}", sealed.master_key_id, master.id());
         let plain = master.open(PEPPER, &sealed).with_context(words)?;
         let bytes: &[u8; Pepper::BYTES] = plain[..].try_into().context("the sealed pepper has a wrong length")?;
         return Ok(Pepper::new(bytes));

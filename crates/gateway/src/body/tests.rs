@@ -13,7 +13,12 @@ fn chunks(sizes: &[usize]) -> StreamBody<impl futures_util::Stream<Item = Result
     StreamBody::new(stream::iter(frames))
 }
 
-async fn read_with(sizes: &[usize], declared: Option<u64>, max: u64, budget: &Arc<BodyBudget>) -> Result<Bytes, Refusal> {
+async fn read_with(
+    sizes: &[usize],
+    declared: Option<u64>,
+    max: u64,
+    budget: &Arc<BodyBudget>,
+) -> Result<Bytes, Refusal> {
     read(chunks(sizes), declared, max, &Timeouts::default(), &mut budget.share()).await
 }
 
@@ -51,6 +56,7 @@ async fn the_process_wide_budget_refuses_and_recovers() {
 async fn a_stalled_sender_is_told_so() {
     let budget = BodyBudget::new(1_000);
     let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-    let refusal = read(silent, Some(5), 10, &Timeouts::default(), &mut budget.share()).await.expect_err("no bytes came");
+    let refusal =
+        read(silent, Some(5), 10, &Timeouts::default(), &mut budget.share()).await.expect_err("no bytes came");
     assert_eq!(refusal.reason, Reason::SlowSender);
 }

@@ -1,0 +1,13 @@
+//! The gate as its users meet it: the real binary, over real sockets, in front of the scriptable upstream.
+
+mod bad_input;
+mod client;
+mod faults;
+mod fidelity;
+mod keys;
+mod model;
+mod operation;
+mod ownership;
+mod secrets;
+mod streaming;
+mod world;
