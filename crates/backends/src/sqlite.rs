@@ -45,7 +45,9 @@ pub enum OpenError {
     #[error("another sallyport process uses the data folder {}: stop it first, or name another folder with --data", .0.display())]
     InUse(PathBuf),
     /// Made by a later version.
-    #[error("the database was made by a newer sallyport (schema {found}, this version knows {known}): use that version")]
+    #[error(
+        "the database was made by a newer sallyport (schema {found}, this version knows {known}): use that version"
+    )]
     Newer {
         /// Its schema.
         found: i64,
@@ -79,7 +81,8 @@ impl Sqlite {
         let path = folder.join(DATABASE_FILE);
         let is_new = !path.try_exists().map_err(failed)?;
         // Made before SQLite does, so that it is never readable by others; its WAL takes the same mode.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let options = SqliteConnectOptions::new()
             .filename(&path)

@@ -43,7 +43,9 @@ impl Fields {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.chars().count() <= NAME_CHARS_MAX => Ok(Some(text.clone())),
-            Some(Value::String(_)) => Err(invalid(name, format!("'{name}' is longer than {NAME_CHARS_MAX} characters."))),
+            Some(Value::String(_)) => {
+                Err(invalid(name, format!("'{name}' is longer than {NAME_CHARS_MAX} characters.")))
+            }
             Some(_) => Err(invalid(name, format!("'{name}' must be a string."))),
         }
     }
@@ -132,12 +134,7 @@ pub(crate) fn limit(call: &Call<'_>) -> Result<usize, Refusal> {
 }
 
 /// One page of a list that is sorted already: `after` an id, at most `limit`.
-pub(crate) fn page<T>(
-    call: &Call<'_>,
-    sorted: &[T],
-    id: impl Fn(&T) -> &str,
-    show: impl Fn(&T) -> Value,
-) -> Answer {
+pub(crate) fn page<T>(call: &Call<'_>, sorted: &[T], id: impl Fn(&T) -> &str, show: impl Fn(&T) -> Value) -> Answer {
     let limit = limit(call)?;
     let start = match query(call, "after")? {
         None => 0,

@@ -115,9 +115,15 @@ impl Console {
             (Delete, "/projects/{project_id}/api_keys/{api_key_id}") => self.delete_project_key(call).await,
             (Get, "/projects/{project_id}/service_accounts") => self.list_service_accounts(call),
             (Post, "/projects/{project_id}/service_accounts") => self.create_service_account(call).await,
-            (Get, "/projects/{project_id}/service_accounts/{service_account_id}") => self.retrieve_service_account(call),
-            (Post, "/projects/{project_id}/service_accounts/{service_account_id}") => self.update_service_account(call).await,
-            (Delete, "/projects/{project_id}/service_accounts/{service_account_id}") => self.delete_service_account(call).await,
+            (Get, "/projects/{project_id}/service_accounts/{service_account_id}") => {
+                self.retrieve_service_account(call)
+            }
+            (Post, "/projects/{project_id}/service_accounts/{service_account_id}") => {
+                self.update_service_account(call).await
+            }
+            (Delete, "/projects/{project_id}/service_accounts/{service_account_id}") => {
+                self.delete_service_account(call).await
+            }
             (Post, "/projects/{project_id}/service_accounts/{service_account_id}/api_keys") => {
                 self.create_service_account_key(call).await
             }
@@ -161,9 +167,10 @@ impl Console {
 /// The store's refusal in the API's words.
 fn unavailable(error: &StoreError) -> Refusal {
     match error {
-        StoreError::Conflict(_) => {
-            Refusal::new(Reason::Conflict, "Something else changed this object at the same time. Read it again and retry.")
-        }
+        StoreError::Conflict(_) => Refusal::new(
+            Reason::Conflict,
+            "Something else changed this object at the same time. Read it again and retry.",
+        ),
         StoreError::Unavailable(_) | StoreError::Corrupt(_) => Refusal::new(
             Reason::StoreUnavailable,
             "The gate cannot write to its database right now; nothing was changed. Check the disk, then retry.",

@@ -42,7 +42,8 @@ impl Maker<'_> {
             let mut bytes = [0; 32];
             self.random.fill(&mut bytes);
             // Bytes over the last multiple of 62 would favour some digits.
-            let digits = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(DIGITS[usize::from(*byte % 62)]));
+            let digits =
+                bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(DIGITS[usize::from(*byte % 62)]));
             id.extend(digits.take(prefix.len() + ID_CHARS - id.len()));
         }
         id

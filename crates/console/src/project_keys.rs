@@ -99,7 +99,11 @@ impl Console {
 /// The audit event of a new key.
 pub(crate) fn key_created(key: &Key) -> Event {
     let data = json!({"name": key.name, "scopes": [], "expires_at": key.expires_at});
-    Event { kind: "api_key.created", project: key.project.clone(), payload: json!({"id": key.id.as_str(), "data": data}) }
+    Event {
+        kind: "api_key.created",
+        project: key.project.clone(),
+        payload: json!({"id": key.id.as_str(), "data": data}),
+    }
 }
 
 /// The audit event of a deleted key.

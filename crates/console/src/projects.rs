@@ -14,8 +14,18 @@ const SYNONYMS_MAX: usize = 32;
 
 /// Values of `residency` in the API document.
 const RESIDENCIES: &[&str] = &[
-    "GLOBAL", "US_STORAGE_PROCESSING", "EU_STORAGE_PROCESSING", "AE_STORAGE_PROCESSING", "JP_STORAGE", "KR_STORAGE",
-    "CA_STORAGE", "SG_STORAGE", "IN_STORAGE", "AU_STORAGE", "GB_STORAGE", "AE_STORAGE",
+    "GLOBAL",
+    "US_STORAGE_PROCESSING",
+    "EU_STORAGE_PROCESSING",
+    "AE_STORAGE_PROCESSING",
+    "JP_STORAGE",
+    "KR_STORAGE",
+    "CA_STORAGE",
+    "SG_STORAGE",
+    "IN_STORAGE",
+    "AU_STORAGE",
+    "GB_STORAGE",
+    "AE_STORAGE",
 ];
 
 fn show(project: &Project) -> Value {
@@ -57,7 +67,8 @@ impl Console {
     pub(crate) fn list_projects(&self, call: &Call<'_>) -> Answer {
         let with_archived = query_flag(call, "include_archived")?;
         let snapshot = self.snapshot();
-        let mut projects: Vec<_> = snapshot.projects().filter(|project| with_archived || !project.is_archived()).collect();
+        let mut projects: Vec<_> =
+            snapshot.projects().filter(|project| with_archived || !project.is_archived()).collect();
         projects.sort_by(|one, two| (one.created_at, &one.id).cmp(&(two.created_at, &two.id)));
         page(call, &projects, |project| project.id.as_str(), |project| show(project))
     }
@@ -135,7 +146,8 @@ impl Console {
 fn synonyms(fields: &Fields) -> Result<Option<Vec<String>>, Refusal> {
     let Some(value) = fields.value("sallyport").and_then(|ours| ours.get("synonyms")) else { return Ok(None) };
     let wrong = || {
-        let words = format!("'sallyport.synonyms' must be a list of at most {SYNONYMS_MAX} ids beginning with org- or proj_.");
+        let words =
+            format!("'sallyport.synonyms' must be a list of at most {SYNONYMS_MAX} ids beginning with org- or proj_.");
         invalid("sallyport.synonyms", words)
     };
     let list = value.as_array().filter(|list| list.len() <= SYNONYMS_MAX).ok_or_else(wrong)?;

@@ -48,7 +48,8 @@ impl Console {
     pub(crate) fn list_service_accounts(&self, call: &Call<'_>) -> Answer {
         let project = self.project(call)?;
         let snapshot = self.snapshot();
-        let mut accounts: Vec<_> = snapshot.service_accounts().filter(|account| account.project == project.id).collect();
+        let mut accounts: Vec<_> =
+            snapshot.service_accounts().filter(|account| account.project == project.id).collect();
         accounts.sort_by(|one, two| (one.created_at, &one.id).cmp(&(two.created_at, &two.id)));
         page(call, &accounts, |account| account.id.as_str(), |account| show(account))
     }

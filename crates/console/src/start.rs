@@ -49,7 +49,9 @@ impl Console {
             external_key_id: None,
             residency: None,
         };
-        let key = |kind, name, project| maker.key(&KeyFor { kind, name, project, service_account: None, created_by: None, expires_at: None });
+        let key = |kind, name, project| {
+            maker.key(&KeyFor { kind, name, project, service_account: None, created_by: None, expires_at: None })
+        };
         let admin = key(Kind::Admin, "First admin key", None);
         let first = key(Kind::Project, "First project key", Some(&project.id));
         let keys = vec![admin.record.clone(), first.record.clone()];

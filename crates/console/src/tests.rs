@@ -81,7 +81,9 @@ async fn a_project_lives_from_creation_to_archive() {
     let made = world.ok("POST", "/projects", json!({"name": "Search", "residency": "EU_STORAGE_PROCESSING"})).await;
     let id = made["id"].as_str().expect("an id").to_owned();
     assert_eq!((made["object"].as_str(), made["status"].as_str()), (Some("organization.project"), Some("active")));
-    let renamed = world.ok("POST", &format!("/projects/{id}"), json!({"name": "Finder", "sallyport": {"synonyms": ["proj_real"]}})).await;
+    let renamed = world
+        .ok("POST", &format!("/projects/{id}"), json!({"name": "Finder", "sallyport": {"synonyms": ["proj_real"]}}))
+        .await;
     assert_eq!((renamed["name"].as_str(), &renamed["sallyport"]["synonyms"]), (Some("Finder"), &json!(["proj_real"])));
     let key = world.ok("POST", &format!("/projects/{id}/api_keys"), json!({"name": "k"})).await;
     let secret = key["value"].as_str().expect("shown once").to_owned();
@@ -160,7 +162,8 @@ async fn the_last_admin_key_stays() {
     world.ok("DELETE", &own, Value::Null).await;
     assert!(!world.opens(&world.secrets[0]));
     assert_eq!(world.refused("GET", &own, Value::Null).await.status(), 404);
-    let project_key = world.console.snapshot().keys().find(|entry| entry.key.kind == Kind::Project).map(|entry| entry.key.id.clone());
+    let project_key =
+        world.console.snapshot().keys().find(|entry| entry.key.kind == Kind::Project).map(|entry| entry.key.id.clone());
     let project_key = project_key.unwrap_or(KeyId::new("none"));
     assert_eq!(world.refused("GET", &format!("/admin_api_keys/{project_key}"), Value::Null).await.status(), 404);
     assert!(world.ok("GET", &format!("/admin_api_keys/{}", short["id"].as_str().expect("an id")), Value::Null).await["expires_at"].is_i64());
@@ -176,7 +179,10 @@ async fn lists_are_paged() {
     loop {
         let page = world.ok("GET", &format!("/projects?limit=2{after}"), Value::Null).await;
         seen.extend(ids(&page).into_iter().map(str::to_owned));
-        assert_eq!((page["first_id"].as_str(), page["last_id"].as_str()), (ids(&page).first().copied(), ids(&page).last().copied()));
+        assert_eq!(
+            (page["first_id"].as_str(), page["last_id"].as_str()),
+            (ids(&page).first().copied(), ids(&page).last().copied())
+        );
         if page["has_more"] == false {
             break;
         }
@@ -217,16 +223,25 @@ async fn wrong_fields_are_named() {
 async fn every_write_leaves_an_event_and_no_secret_anywhere() {
     let mut world = world().await;
     let key = world.ok("POST", &format!("/projects/{}/api_keys", world.project), json!({"name": "k"})).await;
-    let account = world.ok("POST", &format!("/projects/{}/service_accounts", world.project), json!({"name": "robot"})).await;
+    let account =
+        world.ok("POST", &format!("/projects/{}/service_accounts", world.project), json!({"name": "robot"})).await;
     let admin = world.ok("POST", "/admin_api_keys", json!({"name": "second"})).await;
     for made in [&key["value"], &account["api_key"]["value"], &admin["value"]] {
         world.secrets.push(made.as_str().expect("a secret").to_owned());
     }
     let log = world.ok("GET", "/audit_logs", Value::Null).await;
-    let kinds: Vec<&str> = log["data"].as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect();
+    let kinds: Vec<&str> =
+        log["data"].as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(
         kinds,
-        ["api_key.created", "service_account.created", "api_key.created", "api_key.created", "api_key.created", "project.created"]
+        [
+            "api_key.created",
+            "service_account.created",
+            "api_key.created",
+            "api_key.created",
+            "api_key.created",
+            "project.created"
+        ]
     );
     assert_eq!(log["data"][0]["actor"]["api_key"]["id"], world.caller.key.id.as_str());
     assert_eq!(log["data"][0]["actor"]["session"]["ip_address"], "192.0.2.1");
@@ -248,7 +263,8 @@ async fn every_write_leaves_an_event_and_no_secret_anywhere() {
 async fn a_recovered_key_opens_and_is_audited() {
     let world = world().await;
     let console = &world.console;
-    let secret = Console::recover(&*console.registry, &console.pepper, &console.shape, &*console.clock, &SystemRandom).await;
+    let secret =
+        Console::recover(&*console.registry, &console.pepper, &console.shape, &*console.clock, &SystemRandom).await;
     let digest = console.pepper.digest(secret.expect("recovered").expose());
     let records = console.registry.load().await.expect("readable").expect("there");
     assert!(Directory::new(records).snapshot().key(&digest).is_some());

@@ -61,13 +61,16 @@ async fn way(
     record.caller = Some(Arc::clone(&caller.key));
     let resolved = resolve(gate, &accepted, caller)?;
     record.row = Some(resolved.row);
-    resolved.check_ownership(gate).await?;
+    if resolved.is_shared {
+        Box::pin(resolved.check_ownership(gate)).await?;
+    }
     let prepared = prepare(gate, &resolved, &head.headers, body).await?;
     record.learn(&prepared);
     match resolved.destination(gate, &prepared)? {
-        Destination::Control => control::serve(gate, &resolved, prepared, &head, record).await,
+        // Boxed where the way is rare: a request's future holds room for every branch, and is moved once.
+        Destination::Control => Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await,
         Destination::Models => local::models(gate, &resolved),
-        Destination::Local(model, endpoint) => local::answer(model, endpoint, &resolved, prepared, record).await,
+        Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, prepared, record)).await,
         Destination::Upstream => forward::forward(worker, &resolved, prepared, &head, record).await,
     }
 }

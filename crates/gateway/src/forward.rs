@@ -52,10 +52,14 @@ pub(crate) async fn forward(
         _ => None,
     };
     let reads_answer = endpoint.is_metered() || place.is_some();
-    let mut headers = headers::upstream_request(&head.headers, presented_key(&head.headers), reads_answer);
-    if prepared.decoded {
-        headers.remove(header::CONTENT_ENCODING);
-    }
+    let (key, decoded) = (presented_key(&head.headers), prepared.decoded);
+    let headers = || {
+        let mut headers = headers::upstream_request(&head.headers, key, reads_answer);
+        if decoded {
+            headers.remove(header::CONTENT_ENCODING);
+        }
+        headers
+    };
     let path_and_query = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let outgoing = Outgoing { method: head.method.clone(), path_and_query, headers, body: prepared.body };
     let cut = &resolved.caller.key.revocation;
@@ -96,7 +100,7 @@ impl Back<'_, '_> {
         record: &mut Record,
     ) -> Result<Response<Answer>, Refusal> {
         if parts.status == StatusCode::UNAUTHORIZED {
-            return self.unauthorized(parts, body).await;
+            return Box::pin(self.unauthorized(parts, body)).await;
         }
         let is_events = content_type_is(&parts, "text/event-stream");
         record.streamed = is_events;
@@ -107,7 +111,7 @@ impl Back<'_, '_> {
                 self.add_events(&mut passage, Some(place));
                 Ok(Response::from_parts(parts, Answer::passage(passage)))
             }
-            Some(place) => self.record_then_answer(parts, passage, place).await,
+            Some(place) => Box::pin(self.record_then_answer(parts, passage, place)).await,
             None => {
                 if is_events {
                     self.add_events(&mut passage, None);

@@ -89,7 +89,7 @@ pub(crate) async fn prepare(
     }
     let mut whole = body::read(body, declared, bytes_max, &gate.settings.timeouts, &mut share).await?;
     if let Some(encoding) = encoding {
-        whole = decode(encoding, whole, bytes_max, &mut share).await?;
+        whole = Box::pin(decode(encoding, whole, bytes_max, &mut share)).await?;
     }
     let facts = match came {
         Came::Multipart(content_type) => form_facts(&content_type, &whole, resolved.is_shared)?,
@@ -193,7 +193,7 @@ async fn json_facts(body: &Bytes, is_shared: bool) -> Result<Facts, Refusal> {
         return scan(body, is_shared);
     }
     let body = body.clone();
-    off_thread(move || scan(&body, is_shared)).await?
+    Box::pin(off_thread(move || scan(&body, is_shared))).await?
 }
 
 fn scan(body: &[u8], is_shared: bool) -> Result<Facts, Refusal> {

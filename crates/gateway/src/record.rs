@@ -192,7 +192,15 @@ impl Drop for Record {
 /// A member with a text value; absent values are left out.
 fn text(line: &mut String, name: &str, value: Option<&str>) {
     let Some(value) = value else { return };
-    let _ = write!(line, ",\"{name}\":\"");
+    line.push_str(",\"");
+    line.push_str(name);
+    line.push_str("\":\"");
+    // Nearly every value is plain.
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.push_str(value);
+        line.push('"');
+        return;
+    }
     for char in value.chars() {
         match char {
             '"' => line.push_str("\\\""),

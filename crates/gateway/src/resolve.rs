@@ -140,12 +140,12 @@ impl Resolved<'_> {
         self.params.iter().map(decode).collect()
     }
 
-    /// Refuses a path id that is another project's or unknown, where projects share the upstream account.
+    /// Refuses a path id that is another project's or unknown. Asked only where projects share the upstream account.
     ///
     /// # Errors
     /// 404, or 503 when the store cannot say.
     pub(crate) async fn check_ownership(&self, gate: &Gate) -> Result<(), Refusal> {
-        let (true, Some(project), Some(name)) = (self.is_shared, self.project(), self.row.endpoint.owned_by) else {
+        let (Some(project), Some(name)) = (self.project(), self.row.endpoint.owned_by) else {
             return Ok(());
         };
         let params = self.decoded_params()?;

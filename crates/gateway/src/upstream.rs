@@ -47,10 +47,11 @@ pub(crate) struct Client {
 }
 
 /// What goes out.
-pub(crate) struct Outgoing {
+pub(crate) struct Outgoing<H> {
     pub(crate) method: Method,
     pub(crate) path_and_query: PathAndQuery,
-    pub(crate) headers: HeaderMap,
+    /// Makes the headers, for each attempt anew: attempts after the first are rare, copies for them would not be.
+    pub(crate) headers: H,
     pub(crate) body: Sending,
 }
 
@@ -125,30 +126,21 @@ impl Client {
     /// Unreachable, timed out, broken; or the fault that a streamed body found in itself.
     pub(crate) async fn send(
         &self,
-        outgoing: Outgoing,
+        outgoing: Outgoing<impl Fn() -> HeaderMap>,
         metrics: &Metrics,
         attempts: &mut u8,
     ) -> Result<Response<Incoming>, Refusal> {
         let uri = self.uri(&outgoing.path_and_query)?;
-        let mut headers = outgoing.headers;
-        for (name, value) in
-            [(header::AUTHORIZATION, &self.authorization), (ORGANIZATION, &self.organization), (PROJECT, &self.project)]
-        {
-            if let Some(value) = value {
-                headers.insert(name, value.clone());
-            }
-        }
         let (mut body, spare) = outgoing.body.with_spare();
         let fault = body.fault();
         let mut waits = RETRY_WAITS.iter();
         let deadline = tokio::time::Instant::now() + self.first_byte;
         loop {
             *attempts = attempts.saturating_add(1);
-            let spare_headers = spare.is_some().then(|| headers.clone());
             let mut request = Request::new(body);
             *request.method_mut() = outgoing.method.clone();
             *request.uri_mut() = uri.clone();
-            *request.headers_mut() = headers;
+            *request.headers_mut() = self.signed((outgoing.headers)());
             let result = tokio::time::timeout_at(deadline, self.inner.request(request)).await;
             let error = match result {
                 Ok(Ok(response)) => return Ok(response),
@@ -159,15 +151,29 @@ impl Client {
                 return Err(refusal.clone());
             }
             let again = error.is_connect() || outgoing.method == Method::GET;
-            match (again, waits.next(), spare.clone(), spare_headers) {
-                (true, Some(wait), Some(spare), Some(spare_headers)) => {
+            match (again, waits.next(), spare.clone()) {
+                (true, Some(wait), Some(spare)) => {
                     metrics.upstream_retries.inc();
                     tokio::time::sleep(*wait).await;
-                    (body, headers) = (Sending::Whole(spare), spare_headers);
+                    body = Sending::Whole(spare);
                 }
                 _ => return Err(failed(&error)),
             }
         }
+    }
+
+    /// Headers with the gate's own key and account.
+    fn signed(&self, mut headers: HeaderMap) -> HeaderMap {
+        for (name, value) in [
+            (header::AUTHORIZATION, &self.authorization),
+            (ORGANIZATION, &self.organization),
+            (PROJECT, &self.project),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers
     }
 }
 

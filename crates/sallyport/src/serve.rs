@@ -1,7 +1,7 @@
 //! `sallyport serve`: wires everything together and runs it until it is told to stop.
 
 use std::io::{IsTerminal, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +12,15 @@ use clap::Args;
 use console::{Console, Started};
 use gateway::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog};
 use keys::{Secret, SystemRandom};
+use socket2::{Domain, Socket, Type};
 use store::{Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::{model, vault};
+
+/// Connections that may wait to be accepted: a burst of clients after a restart.
+const BACKLOG: i32 = 4096;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -69,9 +73,10 @@ impl Serve {
         let (data, shape) = (config.data_folder(), config.shape()?);
         let settings = config.settings(self.upstream_key.clone())?;
         let address = config.listen_address()?;
-        // The address is taken before anything is written: two gates by mistake do no harm.
-        let listener = TcpListener::bind(address).with_context(|| format!("listen: cannot listen on {address}"))?;
-        let address = listener.local_addr()?;
+        // The address is taken before anything is written: two gates by mistake do no harm. It is listened on last, so
+        // that whoever can connect finds everything in place, the bootstrap file too.
+        let socket = bind(address).with_context(|| format!("listen: cannot listen on {address}"))?;
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
         let url = url(address, settings.tls.is_some());
 
         let random = Arc::new(SystemRandom);
@@ -107,7 +112,8 @@ impl Serve {
         let control: Arc<dyn ControlPlane> = Arc::new(Control(console));
         let parts = Parts { settings, directory, shape, pepper, owners: store.clone(), control, local, clock, log };
         let gate = Gate::new(parts);
-        let cut = gateway::serve(Arc::clone(&gate), listener, stop_signal()?).await?;
+        socket.listen(BACKLOG)?;
+        let cut = gateway::serve(Arc::clone(&gate), socket.into(), stop_signal()?).await?;
         tracing::info!(cut, "stopped");
         drop(gate);
         store.close().await;
@@ -125,6 +131,13 @@ impl Serve {
         let default = || data.join("models").join(localmodel::MODEL_FILE_NAME);
         model::load(&config.local_model.path.clone().unwrap_or_else(default), config.local_model.threads)
     }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Leaves no trace of secrets in a crash: no core file, and no other process of the same user may read the memory.

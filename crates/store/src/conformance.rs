@@ -74,7 +74,12 @@ fn acts() -> Vec<Act> {
     vec![
         bootstrap(),
         Act::CreateProject(project("proj_b")),
-        Act::UpdateProject(Project { name: "renamed".into(), archived_at: Some(5), synonyms: Vec::new(), ..project("proj_b") }),
+        Act::UpdateProject(Project {
+            name: "renamed".into(),
+            archived_at: Some(5),
+            synonyms: Vec::new(),
+            ..project("proj_b")
+        }),
         Act::CreateServiceAccount(account("svc_acct_1"), Some(key("key_robot", Some("proj_a"), Some("svc_acct_1")))),
         Act::CreateServiceAccount(account("svc_acct_2"), None),
         Act::UpdateServiceAccount(ServiceAccount { name: "android".into(), ..account("svc_acct_2") }),
@@ -89,7 +94,10 @@ pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
     assert!(store.load().await.expect("readable").is_none(), "an empty store has no records");
     let mut directory = None;
     for (number, act) in (0..).zip(acts()) {
-        store.commit(&act, &[event(number, "project.updated")]).await.unwrap_or_else(|error| panic!("{act:?}: {error}"));
+        store
+            .commit(&act, &[event(number, "project.updated")])
+            .await
+            .unwrap_or_else(|error| panic!("{act:?}: {error}"));
         let mut loaded = store.load().await.expect("readable").expect("there");
         let directory = directory.get_or_insert_with(|| crate::Directory::new(loaded.clone()));
         if number > 0 {

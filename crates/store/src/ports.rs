@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use keys::Sealed;
 use serde_json::Value;
 
-use crate::records::{AuditEvent, Key, KeyId, ObjectOwner, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId};
+use crate::records::{
+    AuditEvent, Key, KeyId, ObjectOwner, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId,
+};
 
 /// The store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -28,7 +28,8 @@ impl Registry for Sqlite {
     async fn load(&self) -> Result<Option<Records>, StoreError> {
         // One transaction: a snapshot of all tables at the same moment.
         let mut read = self.readers.begin().await.map_err(refused)?;
-        let organization = sqlx::query("SELECT * FROM organization").fetch_optional(&mut *read).await.map_err(refused)?;
+        let organization =
+            sqlx::query("SELECT * FROM organization").fetch_optional(&mut *read).await.map_err(refused)?;
         let Some(organization) = organization else { return Ok(None) };
         let projects = sqlx::query("SELECT * FROM project").fetch_all(&mut *read).await.map_err(refused)?;
         let accounts = sqlx::query("SELECT * FROM service_account").fetch_all(&mut *read).await.map_err(refused)?;
@@ -53,7 +54,9 @@ impl Registry for Sqlite {
         if let Some(until) = filter.until {
             query.push(" AND effective_at < ").push_bind(until);
         }
-        for (column, values) in [("kind", &filter.kinds), ("project_id", &filter.projects), ("actor_id", &filter.actors)] {
+        for (column, values) in
+            [("kind", &filter.kinds), ("project_id", &filter.projects), ("actor_id", &filter.actors)]
+        {
             if !values.is_empty() {
                 query.push(" AND ").push(column).push(" IN (");
                 let mut list = query.separated(", ");
@@ -110,7 +113,9 @@ async fn perform(connection: &mut SqliteConnection, act: &Act) -> Done {
             one(sqlx::query("DELETE FROM service_account WHERE id = ?").bind(id.as_str()).execute(connection).await)
         }
         Act::CreateKey(key) => insert_key(connection, key).await,
-        Act::DeleteKey(id) => one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await),
+        Act::DeleteKey(id) => {
+            one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await)
+        }
     }
 }
 
@@ -142,7 +147,8 @@ async fn update_project(connection: &mut SqliteConnection, project: &Project) ->
 }
 
 async fn insert_service_account(connection: &mut SqliteConnection, account: &ServiceAccount) -> Done {
-    let query = sqlx::query("INSERT INTO service_account (id, project_id, name, role, created_at) VALUES (?, ?, ?, ?, ?)");
+    let query =
+        sqlx::query("INSERT INTO service_account (id, project_id, name, role, created_at) VALUES (?, ?, ?, ?, ?)");
     let query = query.bind(account.id.as_str()).bind(account.project.as_str()).bind(&account.name);
     one(query.bind(&account.role).bind(account.created_at).execute(connection).await)
 }
@@ -163,7 +169,10 @@ async fn insert_event(connection: &mut SqliteConnection, event: &AuditEvent) -> 
     let (actor_id, actor) = match &event.actor {
         Actor::Key { id, address, user_agent } => {
             let session = json!({"ip_address": address, "user_agent": user_agent});
-            (Some(id.as_str()), json!({"type": "api_key", "api_key": {"id": id.as_str(), "type": "user"}, "session": session}))
+            (
+                Some(id.as_str()),
+                json!({"type": "api_key", "api_key": {"id": id.as_str(), "type": "user"}, "session": session}),
+            )
         }
         Actor::Local => (None, json!({"type": "session", "session": {"user": null, "ip_address": null}})),
     };
@@ -172,13 +181,17 @@ async fn insert_event(connection: &mut SqliteConnection, event: &AuditEvent) -> 
     if let Some(project) = &event.project {
         body["project"] = json!({"id": project.as_str()});
     }
-    let query =
-        sqlx::query("INSERT INTO audit_event (id, kind, effective_at, actor_id, project_id, body) VALUES (?, ?, ?, ?, ?, ?)");
+    let query = sqlx::query(
+        "INSERT INTO audit_event (id, kind, effective_at, actor_id, project_id, body) VALUES (?, ?, ?, ?, ?, ?)",
+    );
     let query = query.bind(&event.id).bind(event.kind).bind(event.effective_at).bind(actor_id);
     one(query.bind(event.project.as_ref().map(ProjectId::as_str)).bind(body.to_string()).execute(connection).await)
 }
 
-fn column<'r, T: sqlx::Decode<'r, Driver> + sqlx::Type<Driver>>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError> {
+fn column<'r, T: sqlx::Decode<'r, Driver> + sqlx::Type<Driver>>(
+    row: &'r SqliteRow,
+    name: &str,
+) -> Result<T, StoreError> {
     row.try_get(name).map_err(refused)
 }
 

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Measures the gate against nginx as a bare reverse proxy and against the upstream itself, in one run.
+
+For each: requests a second, latency percentiles, CPU microseconds per request of the process under test, errors, and
+the CPU as a ratio to nginx's. One core for the proxy under test, others for the load and the upstream where there are
+enough. wrk sends the same chat request of 1 kB to all three. Results go to standard output and bench-results/.
+
+Settings (environment): BENCH_SECONDS (8), BENCH_CONNECTIONS (32), BENCH_ROUNDS (3).
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
+CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "32"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+UPSTREAM, NGINX, GATE = 19100, 19101, 19102
+TICKS = os.sysconf("SC_CLK_TCK")
+
+BODY = json.dumps({
+    "model": "gpt-4o-mini", "temperature": 0.2, "max_tokens": 64,
+    "messages": [
+        {"role": "system", "content": "You are a helpful assistant that answers briefly. " * 6},
+        {"role": "user", "content": "Summarise the following note in one sentence for me, please. " * 9},
+    ],
+})
+
+
+def cores():
+    """Cores for (proxy under test, upstream, load)."""
+    count = os.cpu_count() or 1
+    return (0, 1 % count, ",".join(str(core) for core in range(2, count)) or str(1 % count))
+
+
+def wait_for(port):
+    """Waits until something listens."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    sys.exit(f"nothing listens on port {port}")
+
+
+def family(pid):
+    """A process and its children."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
+    return [pid, *map(int, children)]
+
+
+def cpu_seconds(pid):
+    """User and system time of a process with its threads and children."""
+    total = 0
+    for member in family(pid):
+        fields = pathlib.Path(f"/proc/{member}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def start(command, core, **options):
+    """Starts a process pinned to a core."""
+    return subprocess.Popen(["taskset", "-c", str(core), *command], **options)
+
+
+def nginx(folder, core):
+    """nginx with one worker, keep-alive on both sides, no log."""
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
+events {{ worker_connections 4096; }}
+http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b;
+  fastcgi_temp_path {folder}/c; uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  upstream up {{ server 127.0.0.1:{UPSTREAM}; keepalive 256; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{NGINX} reuseport; location / {{ proxy_pass http://up; proxy_http_version 1.1;
+    proxy_set_header Connection ""; proxy_buffering off; }} }} }}
+""")
+    return start(["nginx", "-c", str(config), "-p", str(folder)], core, stderr=subprocess.DEVNULL)
+
+
+def gate(folder, core):
+    """The gate with one worker; its request log is written to a file."""
+    config = folder / "sallyport.toml"
+    config.write_text("workers = 1\n")
+    environment = {**os.environ, "SALLYPORT_UPSTREAM_KEY": "sk-bench", "SALLYPORT_UPSTREAM_URL": f"http://127.0.0.1:{UPSTREAM}/v1"}
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "sallyport"
+    command = [str(target), "serve", "--config", str(config), "--data", str(folder / "data"),
+               "--listen", f"127.0.0.1:{GATE}", "--bootstrap-json", str(folder / "boot.json")]
+    log = open(folder / "requests.log", "w", encoding="utf-8")
+    return start(command, core, env=environment, stdout=log, stderr=subprocess.DEVNULL)
+
+
+def load(port, key, core, script, stream):
+    """One wrk run: (requests, seconds, errors, percentiles in ms)."""
+    body = BODY[:-1] + ', "stream": true}' if stream else BODY
+    script.write_text(f"""
+wrk.method = "POST"
+wrk.path = "/v1/chat/completions"
+wrk.body = {json.dumps(body)}
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer {key}"
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("RESULT %d %d %d %.3f %.3f %.3f\\n", summary.requests, summary.duration,
+    e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
+    latency:percentile(99.9) / 1000))
+end
+""")
+    command = ["taskset", "-c", core, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), f"http://127.0.0.1:{port}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+)", output)
+    requests, micros, errors = (int(found[at]) for at in (1, 2, 3))
+    return requests, micros / 1e6, errors, [float(found[at]) for at in (4, 5, 6)]
+
+
+def main():
+    """Runs all rounds and prints the table."""
+    one, two, rest = cores()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="sallyport-bench-"))
+    upstream_binary = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "scriptable-upstream"
+    processes = {
+        "upstream": start([str(upstream_binary), "--listen", f"127.0.0.1:{UPSTREAM}", "--no-record"], two, stdout=subprocess.DEVNULL),
+    }
+    lines = []
+    try:
+        wait_for(UPSTREAM)
+        processes["nginx"] = nginx(folder, one)
+        processes["gate"] = gate(folder, one)
+        wait_for(NGINX)
+        wait_for(GATE)
+        key = json.loads((folder / "boot.json").read_text())["project_key"]
+        for stream in (False, True):
+            lines += table(processes, key, rest, folder, stream)
+    finally:
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in processes.values():
+            process.wait(timeout=40)
+        shutil.rmtree(folder, ignore_errors=True)
+    results = ROOT / "bench-results"
+    results.mkdir(exist_ok=True)
+    (results / "latest.txt").write_text("\n".join(lines) + "\n")
+
+
+def table(processes, key, load_cores, folder, stream):
+    """Measures all three in turn, round by round, and prints medians."""
+    ports = {"upstream": UPSTREAM, "nginx": NGINX, "gate": GATE}
+    seen = {name: [] for name in ports}
+    for round_number in range(ROUNDS):
+        for name, port in ports.items():
+            print(f"  {'stream' if stream else 'whole'}: round {round_number + 1} of {ROUNDS}, {name} …", file=sys.stderr)
+            before = cpu_seconds(processes[name].pid)
+            requests, seconds, errors, latency = load(port, key, load_cores, folder / "post.lua", stream)
+            used = cpu_seconds(processes[name].pid) - before
+            seen[name].append((requests / seconds, used * 1e6 / max(requests, 1), errors, latency))
+    what = "20 events" if stream else "one JSON answer"
+    lines = [f"chat request of {len(BODY)} bytes, {what}, {CONNECTIONS} connections, {ROUNDS} x {SECONDS} s, one core for the proxy",
+             f"{'':10}{'requests/s':>12}{'CPU us/req':>12}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'p99.9 ms':>10}{'errors':>8}"]
+    base = statistics.median(cpu for _, cpu, _, _ in seen["nginx"])
+    ratios = [gate[1] / nginx[1] for gate, nginx in zip(seen["gate"], seen["nginx"])]
+    for name, rounds in seen.items():
+        rate, cpu = (statistics.median(one[at] for one in rounds) for at in (0, 1))
+        p50, p99, p999 = (statistics.median(one[3][at] for one in rounds) for at in (0, 1, 2))
+        errors = sum(one[2] for one in rounds)
+        lines.append(f"{name:10}{rate:12.0f}{cpu:12.1f}{cpu / base:8.2f}{p50:9.2f}{p99:9.2f}{p999:10.2f}{errors:8}")
+    lines.append(f"gate/nginx by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+    print("\n" + "\n".join(lines) + "\n")
+    return [*lines, ""]
+
+
+if __name__ == "__main__":
+    main()
