@@ -483,7 +483,7 @@ mod tests {
     async fn idle_time_counts_from_the_last_chunk() {
         let mut idle = Idle::new(Duration::from_secs(10));
         let begun = Instant::now();
-        std::future::poll_fn(|cx| Poll::Ready(assert!(idle.poll(cx).is_pending()))).await;
+        assert!(std::future::poll_fn(|cx| Poll::Ready(idle.poll(cx).is_pending())).await);
         tokio::time::advance(Duration::from_secs(8)).await;
         idle.progress();
         std::future::poll_fn(|cx| idle.poll(cx)).await;

@@ -70,7 +70,9 @@ async fn way(
         // Boxed where the way is rare: a request's future holds room for every branch, and is moved once.
         Destination::Control => Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await,
         Destination::Models => local::models(gate, &resolved),
-        Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, prepared, record)).await,
+        Destination::Local(model, endpoint) => {
+            Box::pin(local::answer(model, endpoint, &resolved, prepared, record)).await
+        }
         Destination::Upstream => forward::forward(worker, &resolved, prepared, &head, record).await,
     }
 }

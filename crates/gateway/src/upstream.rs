@@ -164,11 +164,9 @@ impl Client {
 
     /// Headers with the gate's own key and account.
     fn signed(&self, mut headers: HeaderMap) -> HeaderMap {
-        for (name, value) in [
-            (header::AUTHORIZATION, &self.authorization),
-            (ORGANIZATION, &self.organization),
-            (PROJECT, &self.project),
-        ] {
+        for (name, value) in
+            [(header::AUTHORIZATION, &self.authorization), (ORGANIZATION, &self.organization), (PROJECT, &self.project)]
+        {
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }

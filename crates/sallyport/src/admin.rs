@@ -1,6 +1,6 @@
 //! `sallyport admin …`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use backends::sqlite::Sqlite;
@@ -81,7 +81,7 @@ impl Admin {
     }
 }
 
-async fn recover(data: &PathBuf, key_prefix: &str) -> Result<()> {
+async fn recover(data: &Path, key_prefix: &str) -> Result<()> {
     anyhow::ensure!(data.is_dir(), "{} is not a folder: name the gate's data folder with --data", data.display());
     let shape = keys::Shape::new(key_prefix).context("--key-prefix must be 1 to 16 letters, digits, `-` or `_`")?;
     let store = Sqlite::open(data).await?;

@@ -330,6 +330,22 @@ mod tests {
         }
     }
 
+    /// The example shows every setting with its default; it must load as it is and with all of them uncommented.
+    #[test]
+    fn the_example_loads_and_shows_every_setting() {
+        let example = include_str!("../../../examples/sallyport.toml");
+        config(example).expect("as it is");
+        let is_setting =
+            |line: &str| line.strip_prefix("# ").is_some_and(|rest| rest.starts_with('[') || rest.contains(" = "));
+        let uncomment = |line: &str| if is_setting(line) { line[2..].to_owned() } else { line.to_owned() };
+        let all = config(&example.lines().map(uncomment).collect::<Vec<_>>().join("\n")).expect("uncommented");
+        let limits = all.limits.over(Limits { connections_max: 0, event_bytes_max: 0, ..Limits::default() });
+        assert_eq!(format!("{limits:?}"), format!("{:?}", Limits::default()));
+        assert_eq!(format!("{:?}", all.timeouts.over(Timeouts::default())), format!("{:?}", Timeouts::default()));
+        let shown = format!("{all:?}");
+        assert!(!shown.contains(": None"), "a setting is missing in the example: {shown}");
+    }
+
     #[test]
     fn an_empty_file_runs_the_demo_and_a_key_turns_to_the_upstream() {
         let config = config("").expect("valid");

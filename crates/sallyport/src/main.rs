@@ -34,8 +34,8 @@ Then, with the admin key that the first start printed:
   sallyport key create PROJECT_ID ci           a key of it; the secret is shown once
   sallyport key revoke PROJECT_ID KEY_ID       refused from now on, its open streams are cut
 
-Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config. Every setting is
-described in docs/reference/configuration.md.";
+Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config. Every setting is in
+examples/sallyport.toml.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -136,16 +136,20 @@ fn refused(request: &Request<'_>, shared: &Shared) -> Option<Reply> {
         return None;
     }
     let masked: String = sent.chars().take(8).chain("****".chars()).chain(sent.chars().rev().take(4)).collect();
-    let words = format!("Incorrect API key provided: {masked}. You can find your API key at https://platform.openai.com.");
+    let words =
+        format!("Incorrect API key provided: {masked}. You can find your API key at https://platform.openai.com.");
     Some(Reply::error(401, "invalid_request_error", Some("invalid_api_key"), &words))
 }
 
 fn scripted(script: &Script) -> Option<Reply> {
     let status = script.status;
     match &script.body {
-        Some(Value::String(text)) => Some(Reply::bytes(status.unwrap_or(200), "application/json", text.clone().into_bytes())),
+        Some(Value::String(text)) => {
+            Some(Reply::bytes(status.unwrap_or(200), "application/json", text.clone().into_bytes()))
+        }
         Some(value) => Some(Reply::json(status.unwrap_or(200), value)),
-        None => status.map(|status| Reply::error(status, "scripted_error", Some("scripted"), &format!("Scripted {status}."))),
+        None => status
+            .map(|status| Reply::error(status, "scripted_error", Some("scripted"), &format!("Scripted {status}."))),
     }
 }
 
@@ -197,7 +201,8 @@ fn deform(events: &mut Vec<Vec<u8>>, script: &Script) {
 /// A prepared chat completion for load tests.
 pub(crate) static FAST_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let body = chat::whole("chatcmpl-load", "gpt-4o-mini", &pieces(PIECES).concat(), 250, 8).to_string();
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_load\r\nopenai-version: 2020-10-01\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_load\r\nopenai-version: 2020-10-01\r\n";
     format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 });
 

@@ -87,8 +87,11 @@ impl Connection {
 
     /// Whether a load test's short cut may be taken: nothing is recorded, nothing is scripted.
     fn is_fast(&self, head: &Head) -> bool {
-        !self.shared.record && head.target == "/v1/chat/completions" && head.length.is_some()
-            && head.header("x-script").is_none() && self.shared.state().scripts.is_empty()
+        !self.shared.record
+            && head.target == "/v1/chat/completions"
+            && head.length.is_some()
+            && head.header("x-script").is_none()
+            && self.shared.state().scripts.is_empty()
     }
 
     /// Answers a chat completion from prepared bytes.
@@ -100,7 +103,8 @@ impl Connection {
             }
         }
         let body = &self.buffer[head.bytes..end];
-        let streams = memchr::memmem::find(body, b"\"stream\":true").or_else(|| memchr::memmem::find(body, b"\"stream\": true"));
+        let streams =
+            memchr::memmem::find(body, b"\"stream\":true").or_else(|| memchr::memmem::find(body, b"\"stream\": true"));
         let answer = if streams.is_some() { &*answers::FAST_STREAM } else { &*answers::FAST_JSON };
         self.buffer.drain(..end);
         self.stream.write_all(answer).await?;
@@ -114,7 +118,11 @@ impl Connection {
             let _ = self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
         }
         let mut body = Vec::new();
-        let whole = if head.is_chunked { self.chunks(&mut body).await } else { self.take(head.length.unwrap_or(0), &mut body).await };
+        let whole = if head.is_chunked {
+            self.chunks(&mut body).await
+        } else {
+            self.take(head.length.unwrap_or(0), &mut body).await
+        };
         (body, whole.is_ok())
     }
 

@@ -21,11 +21,18 @@ async fn exchange(upstream: &Upstream, request: &str) -> (Vec<u8>, bool) {
 
 fn post(path: &str, body: &Value, more: &str) -> String {
     let body = body.to_string();
-    format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\n{more}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn chat(stream: bool) -> String {
-    post("/v1/chat/completions", &json!({"model": "m", "messages": [], "stream": stream, "stream_options": {"include_usage": true}}), "")
+    post(
+        "/v1/chat/completions",
+        &json!({"model": "m", "messages": [], "stream": stream, "stream_options": {"include_usage": true}}),
+        "",
+    )
 }
 
 fn text(answer: &[u8]) -> String {
@@ -33,8 +40,13 @@ fn text(answer: &[u8]) -> String {
 }
 
 fn usages(answer: &str) -> Vec<Value> {
-    let documents = answer.split("\r\n").flat_map(|line| line.split('\n')).map(|line| line.trim_start_matches("data: "));
-    documents.filter_map(|line| serde_json::from_str::<Value>(line).ok()).map(|value| value["usage"].clone()).filter(Value::is_object).collect()
+    let documents =
+        answer.split("\r\n").flat_map(|line| line.split('\n')).map(|line| line.trim_start_matches("data: "));
+    documents
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .map(|value| value["usage"].clone())
+        .filter(Value::is_object)
+        .collect()
 }
 
 #[tokio::test]
@@ -52,7 +64,10 @@ async fn what_was_received_and_sent_is_recorded() {
     let upstream = Upstream::start(Options::default());
     exchange(&upstream, "GET /v1/models?a=1&b HTTP/1.1\r\nX-Odd: v\r\n\r\n").await;
     let recorded = upstream.wait_for(|all| all.len() == 1 && all[0].is_answered).remove(0);
-    assert_eq!((recorded.method.as_str(), recorded.target.as_str(), recorded.header("x-odd")), ("GET", "/v1/models?a=1&b", Some("v")));
+    assert_eq!(
+        (recorded.method.as_str(), recorded.target.as_str(), recorded.header("x-odd")),
+        ("GET", "/v1/models?a=1&b", Some("v"))
+    );
     assert!(serde_json::from_slice::<Value>(&recorded.sent_body).is_ok_and(|value| value["object"] == "list"));
 }
 

@@ -13,7 +13,7 @@ mod find;
 mod references;
 
 pub use find::{Found, NotFound, Params, find};
-pub use references::Reference;
+pub use references::{Form, NOT_REFERENCES, OWN_DATA, REFERENCES, Reference};
 
 /// HTTP methods that the API uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,12 +64,14 @@ pub enum RequestBody {
 /// What a successful answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AnswerBody {
-    /// `application/json`.
+    /// `application/json`, or nothing (some deletions and session controls).
     Json,
-    /// JSON, or `text/event-stream` when the request asks to stream.
+    /// JSON (transcriptions: or text), or `text/event-stream` when the request asks to stream.
     JsonOrEvents,
-    /// Bytes of any type (file contents, speech, video), perhaps as events.
+    /// Bytes of any type: file contents, video, `application/sdp`.
     Bytes,
+    /// Bytes of any type, or `text/event-stream` when the request asks to stream (speech).
+    BytesOrEvents,
 }
 
 /// In which shape an error ends a stream of this endpoint.
@@ -117,8 +119,13 @@ pub struct Endpoint {
     pub keeps: Keeps,
     /// Where ids of new objects stand in the answer: `id`, `file.id`, `data[].id`. In a stream the same places are
     /// looked for in each event and in its `response` member.
+    ///
+    /// Also on rows that only read: a batch's output files, a job's fine-tuned model and a background response's
+    /// items are first seen there. Objects below the path's owner (runs, messages, versions) count where other
+    /// requests can name them; ids that only repeat the caller's own (a file put into a vector store) do not.
     pub makes: &'static [&'static str],
-    /// The path parameter that names a stored object whose owner is checked: the outermost one.
+    /// The path parameter that names a stored object whose owner is checked: the outermost one. `model` is special:
+    /// reading a model whose name does not begin with `ft:` is open to all.
     pub owned_by: Option<&'static str>,
     /// Lists or reads stored objects of the whole upstream account.
     pub lists_account: bool,
@@ -132,6 +139,16 @@ impl Endpoint {
     /// Whether calls are billed, so that the answer must be readable to the gate.
     pub fn is_metered(&self) -> bool {
         self.billed_by.is_some()
+    }
+
+    /// Whether the answer may be a stream of events.
+    pub fn can_stream(&self) -> bool {
+        matches!(self.answer, AnswerBody::JsonOrEvents | AnswerBody::BytesOrEvents)
+    }
+
+    /// Whether the request may be a multipart form.
+    pub fn takes_multipart(&self) -> bool {
+        matches!(self.request, RequestBody::Multipart | RequestBody::JsonOrMultipart | RequestBody::SdpOrMultipart)
     }
 }
 
@@ -185,6 +202,10 @@ impl Endpoint {
 
     const fn bytes(self) -> Endpoint {
         Endpoint { answer: AnswerBody::Bytes, ..self }
+    }
+
+    const fn bytes_or_events(self) -> Endpoint {
+        Endpoint { answer: AnswerBody::BytesOrEvents, ..self }
     }
 
     const fn billed(self, unit: &'static str) -> Endpoint {

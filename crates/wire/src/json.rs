@@ -56,6 +56,8 @@ pub enum Visit {
 pub struct Member<'a> {
     /// 1 for members of the outermost object.
     pub depth: usize,
+    /// Whether it is the first of its object, so that a visitor can tell the objects of an array apart.
+    pub is_first: bool,
     /// The key, unescaped.
     pub key: Cow<'a, str>,
     /// Kind of the value.
@@ -316,7 +318,8 @@ impl<'a> Scanner<'a> {
             }
             self.at += 1;
             self.blanks();
-            self.member(depth, key, visitor.as_deref_mut())?;
+            let is_first = many.is_none() && self.keys.len() == first_key + 1;
+            self.member(depth, is_first, key, visitor.as_deref_mut())?;
             self.blanks();
             match self.peek()? {
                 b',' => self.at += 1,
@@ -330,11 +333,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn member<V: Visitor<'a>>(&mut self, depth: usize, key: Key<'a>, visitor: Option<&mut V>) -> Checked {
+    fn member<V: Visitor<'a>>(
+        &mut self,
+        depth: usize,
+        is_first: bool,
+        key: Key<'a>,
+        visitor: Option<&mut V>,
+    ) -> Checked {
         let Some(visitor) = visitor else { return self.value(depth, None::<&mut V>) };
         let kind = self.kind()?;
         let start = self.at;
-        match visitor.enter(Member { depth, key: key.text(), kind, ahead: &self.text[start..] }) {
+        match visitor.enter(Member { depth, is_first, key: key.text(), kind, ahead: &self.text[start..] }) {
             Visit::Into => self.value(depth, Some(&mut *visitor))?,
             Visit::Past => self.value(depth, None::<&mut V>)?,
         }

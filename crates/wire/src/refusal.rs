@@ -205,6 +205,68 @@ impl Reason {
             Reason::Internal => row(500, SERVER, "internal_error"),
         }
     }
+
+    /// What the reason means and what mends it, in a sentence or two: the words of the reference page.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Reason::MissingKey => "The request has no key. Send `Authorization: Bearer` and a key of this gate.",
+            Reason::MalformedKey => {
+                "The key is not one of this gate's: its shape or its checksum is wrong. A key of the provider is not accepted here."
+            }
+            Reason::UnknownKey => "The key has the right shape, and this gate does not know it.",
+            Reason::RevokedKey => "The key was revoked or deleted. Ask for a new one.",
+            Reason::MismatchedOrganization => {
+                "`OpenAI-Organization` names an organization that the key does not belong to. Leave it out."
+            }
+            Reason::MismatchedProject => {
+                "`OpenAI-Project` names a project that the key does not belong to. Leave it out."
+            }
+            Reason::WrongKeyKind => "An admin key was used for the API, or a project key for administration.",
+            Reason::ProjectArchived => "The key's project is archived, for good.",
+            Reason::UnknownEndpoint => "The gate has no such path.",
+            Reason::MethodNotAllowed => "The path is known, and takes other methods; the message lists them.",
+            Reason::ObjectNotFound => {
+                "No object with this id was made by this project through this gate; another project's objects look the same as none."
+            }
+            Reason::UnknownModel => "No such model is served here.",
+            Reason::SharedUpstream => {
+                "Several projects share one upstream account, so stored objects cannot be listed, nor be referred to in a body. Send the content itself."
+            }
+            Reason::InvalidJson => {
+                "The body is not JSON, or is JSON that parsers read differently (duplicate keys, lone surrogates); the message says where."
+            }
+            Reason::InvalidValue => "A field has a wrong type or value.",
+            Reason::UnsupportedParameter => "The model or endpoint does not take this parameter.",
+            Reason::ContextLengthExceeded => {
+                "Prompt and answer do not fit the model's context. Shorten the prompt, or ask for fewer tokens."
+            }
+            Reason::InvalidTarget => "The path or the query could be read in more than one way.",
+            Reason::InvalidHeaders => "The headers could be read in more than one way, or are not HTTP.",
+            Reason::InvalidBody => "The multipart form is broken, or there is a body where the endpoint takes none.",
+            Reason::Conflict => "The object's state does not allow the change.",
+            Reason::UnsupportedMediaType => "The endpoint does not take this content type or content encoding.",
+            Reason::BodyTooLarge => "The body is over the gate's limit for this kind of endpoint.",
+            Reason::TargetTooLong => "The request line is over the gate's limit.",
+            Reason::HeadersTooLarge => "The header block is over the gate's limit.",
+            Reason::SlowSender => "The request did not arrive in time.",
+            Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
+            Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",
+            Reason::UpstreamUnreachable => "The gate cannot connect to the upstream. The log says why.",
+            Reason::UpstreamTimeout => "The upstream did not answer in time.",
+            Reason::UpstreamBroken => "The upstream's answer was cut short or is not valid.",
+            Reason::UpstreamKeyRefused => {
+                "The upstream refused the gate's own key: not the caller's fault, and only the gate's operator can mend it."
+            }
+            Reason::UpstreamSecretWithheld => "The upstream's answer held the gate's own key, so it was not passed on.",
+            Reason::NotServed => "The gate knows this surface and does not serve it, or not in this mode.",
+            Reason::LocalModelUnavailable => "The embedded model is asked for and its files are not there.",
+            Reason::ShuttingDown => "The gate is stopping. Retry: another one, or the next, will answer.",
+            Reason::StoreUnavailable => {
+                "The gate's database cannot be reached, so it cannot check or write down what it must."
+            }
+            Reason::Internal => "A defect of the gate. The log has the request's id.",
+        }
+    }
 }
 
 /// A refusal: the reason's row, with words for the client and, apart from them, words for the operator.

@@ -63,7 +63,7 @@ fn body_of(endpoint: &Endpoint) -> (Option<&'static str>, &'static [u8]) {
 /// What the upstream answers, as wrong as an answer may be without being broken.
 fn odd_answer(endpoint: &Endpoint) -> Script {
     let body = match endpoint.answer {
-        AnswerBody::Bytes => "\u{0}\u{1}binary\r\n".to_owned(),
+        AnswerBody::Bytes | AnswerBody::BytesOrEvents => "\u{0}\u{1}binary\r\n".to_owned(),
         AnswerBody::Json | AnswerBody::JsonOrEvents => {
             " {\"id\":\"obj_1\", \"z\":1.50,\"a\":[ ],\"\\u00e4\":\"ä\"}\n".to_owned()
         }

@@ -36,8 +36,10 @@ fn chunk(id: &str, model: &str, choices: &Value) -> Value {
 
 /// The events of a stream with this text; `usage_at_end` where the caller asked for it.
 pub(super) fn stream(id: &str, model: &str, pieces: &[String], usage_at_end: Option<Value>) -> Vec<String> {
-    let delta = |delta: Value, reason: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}]);
-    let mut chunks = vec![chunk(id, model, &delta(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null))];
+    let delta =
+        |delta: Value, reason: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}]);
+    let mut chunks =
+        vec![chunk(id, model, &delta(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null))];
     chunks.extend(pieces.iter().map(|piece| chunk(id, model, &delta(json!({"content": piece}), Value::Null))));
     chunks.push(chunk(id, model, &delta(json!({}), json!("stop"))));
     if let Some(usage) = usage_at_end {
@@ -80,7 +82,10 @@ pub(super) fn instance(schema: &Value, root: &Value) -> Value {
     match kind {
         "object" => {
             let members = schema["properties"].as_object().into_iter().flatten();
-            members.map(|(name, schema)| (name.clone(), instance(schema, root))).collect::<serde_json::Map<_, _>>().into()
+            members
+                .map(|(name, schema)| (name.clone(), instance(schema, root)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         }
         "array" => json!([instance(&schema["items"], root)]),
         "string" => json!("alpha"),
@@ -126,7 +131,9 @@ pub(super) fn completion(request: &Request<'_>, script: &Script) -> Reply {
         if let Some(calls) = calls {
             let delta = json!([{"index": 0, "delta": {"tool_calls": calls}, "logprobs": null, "finish_reason": null}]);
             events.insert(1, event(None, &chunk(&id, model, &delta)));
-            events.iter_mut().for_each(|event| *event = event.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":\"tool_calls\""));
+            events.iter_mut().for_each(|event| {
+                *event = event.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":\"tool_calls\"")
+            });
         }
         return Reply::events(events);
     }

@@ -11,7 +11,8 @@ use crate::tokens;
 const DIMENSIONS: usize = 8;
 
 /// A picture of one pixel.
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89";
+const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89";
 
 /// Bytes that depend on a path, for answers that are no text.
 pub(super) fn bytes(seed: &str, count: usize) -> Vec<u8> {
@@ -38,7 +39,8 @@ pub(super) fn embeddings(request: &Request<'_>) -> Reply {
     } else {
         json!(vector)
     };
-    let data: Vec<Value> = (0..inputs.len()).map(|index| json!({"object": "embedding", "index": index, "embedding": shown})).collect();
+    let data: Vec<Value> =
+        (0..inputs.len()).map(|index| json!({"object": "embedding", "index": index, "embedding": shown})).collect();
     let used: u64 = inputs.iter().map(|input| tokens(&input.to_string())).sum();
     let usage = json!({"prompt_tokens": used, "total_tokens": used});
     Reply::json(200, &json!({"object": "list", "data": data, "model": body["model"], "usage": usage}))
@@ -48,21 +50,37 @@ pub(super) fn embeddings(request: &Request<'_>) -> Reply {
 pub(super) fn moderations(request: &Request<'_>) -> Reply {
     let body = request.json();
     let names = [
-        "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
-        "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
+        "harassment",
+        "harassment/threatening",
+        "hate",
+        "hate/threatening",
+        "illicit",
+        "illicit/violent",
+        "self-harm",
+        "self-harm/instructions",
+        "self-harm/intent",
+        "sexual",
+        "sexual/minors",
+        "violence",
+        "violence/graphic",
     ];
-    let all = |value: Value| names.iter().map(|name| ((*name).to_owned(), value.clone())).collect::<serde_json::Map<_, _>>();
+    let all =
+        |value: Value| names.iter().map(|name| ((*name).to_owned(), value.clone())).collect::<serde_json::Map<_, _>>();
     let result = json!({
         "flagged": false, "categories": all(json!(false)), "category_scores": all(json!(0.001)),
         "category_applied_input_types": all(json!(["text"])),
     });
-    Reply::json(200, &json!({"id": request.id("modr-"), "model": body["model"].as_str().unwrap_or("omni-moderation-latest"), "results": [result]}))
+    Reply::json(
+        200,
+        &json!({"id": request.id("modr-"), "model": body["model"].as_str().unwrap_or("omni-moderation-latest"), "results": [result]}),
+    )
 }
 
 /// `POST /v1/images/…`
 pub(super) fn images(request: &Request<'_>) -> Reply {
     let body = request.json();
-    let is_stream = body["stream"] == true || memchr::memmem::find(request.body, b"name=\"stream\"\r\n\r\ntrue").is_some();
+    let is_stream =
+        body["stream"] == true || memchr::memmem::find(request.body, b"name=\"stream\"\r\n\r\ntrue").is_some();
     let usage = json!({
         "input_tokens": 50, "output_tokens": 272, "total_tokens": 322,
         "input_tokens_details": {"text_tokens": 50, "image_tokens": 0},
@@ -80,10 +98,16 @@ pub(super) fn images(request: &Request<'_>) -> Reply {
             }
             event(data["type"].as_str(), &data)
         };
-        return Reply::events(vec![made("partial_image", json!({"partial_image_index": 0})), made("completed", json!({"usage": usage}))]);
+        return Reply::events(vec![
+            made("partial_image", json!({"partial_image_index": 0})),
+            made("completed", json!({"usage": usage})),
+        ]);
     }
     let data: Vec<Value> = (0..body["n"].as_u64().unwrap_or(1)).map(|_| json!({"b64_json": picture})).collect();
-    Reply::json(200, &json!({"created": CREATED, "data": data, "usage": usage, "output_format": "png", "quality": "low", "size": "1024x1024"}))
+    Reply::json(
+        200,
+        &json!({"created": CREATED, "data": data, "usage": usage, "output_format": "png", "quality": "low", "size": "1024x1024"}),
+    )
 }
 
 /// `POST /v1/audio/speech`

@@ -68,7 +68,9 @@ pub(super) fn serve(request: &Request<'_>, shared: &Shared) -> Reply {
             let content = objects.contents.get(id).cloned().unwrap_or_else(|| media::bytes(request.path, 3_000));
             Reply::bytes(200, "application/octet-stream", content)
         }
-        ("GET", ["responses", id, "input_items"]) if objects.values.contains_key(*id) => Reply::json(200, &list(Vec::new())),
+        ("GET", ["responses", id, "input_items"]) if objects.values.contains_key(*id) => {
+            Reply::json(200, &list(Vec::new()))
+        }
         ("GET", [.., last]) => match objects.values.get(*last) {
             Some(value) => Reply::json(200, value),
             None if last.contains(['-', '_']) && last.bytes().any(|byte| byte.is_ascii_digit()) => {
@@ -79,7 +81,8 @@ pub(super) fn serve(request: &Request<'_>, shared: &Shared) -> Reply {
         },
         ("DELETE", [.., last]) => {
             objects.values.remove(*last);
-            let kind = FAMILIES.iter().find(|(_, prefix, _)| last.starts_with(prefix)).map_or("object", |(_, _, kind)| kind);
+            let kind =
+                FAMILIES.iter().find(|(_, prefix, _)| last.starts_with(prefix)).map_or("object", |(_, _, kind)| kind);
             Reply::json(200, &json!({"id": last, "object": format!("{kind}.deleted"), "deleted": true}))
         }
         ("POST", ["uploads", id, "complete"]) => complete(request, objects, id),
@@ -115,7 +118,10 @@ fn listed(objects: &Objects, family: &str) -> Value {
 
 /// A new object of the path's family, with the members that the SDKs' types require.
 fn made(request: &Request<'_>, objects: &mut Objects, family: &str) -> Reply {
-    let (prefix, kind) = FAMILIES.iter().find(|(name, _, _)| *name == family).map_or(("obj_", "object"), |(_, prefix, kind)| (prefix, kind));
+    let (prefix, kind) = FAMILIES
+        .iter()
+        .find(|(name, _, _)| *name == family)
+        .map_or(("obj_", "object"), |(_, prefix, kind)| (prefix, kind));
     let body = request.json();
     let id = request.id(prefix);
     let mut value = json!({"id": id, "object": kind, "created_at": CREATED, "status": "completed", "name": body["name"], "metadata": {}});
@@ -126,7 +132,9 @@ fn made(request: &Request<'_>, objects: &mut Objects, family: &str) -> Reply {
             objects.contents.insert(id.clone(), content);
             more
         }
-        "uploads" => json!({"bytes": body["bytes"], "filename": body["filename"], "purpose": body["purpose"], "status": "pending", "expires_at": CREATED + 3600}),
+        "uploads" => {
+            json!({"bytes": body["bytes"], "filename": body["filename"], "purpose": body["purpose"], "status": "pending", "expires_at": CREATED + 3600})
+        }
         "parts" => json!({"upload_id": request.path.split('/').nth(3)}),
         "batches" => json!({
             "endpoint": body["endpoint"], "input_file_id": body["input_file_id"], "completion_window": "24h", "status": "validating",
@@ -136,9 +144,15 @@ fn made(request: &Request<'_>, objects: &mut Objects, family: &str) -> Reply {
             "usage_bytes": 0, "last_active_at": CREATED, "vector_store_id": request.path.split('/').nth(3),
             "file_counts": {"in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0, "total": 0},
         }),
-        "jobs" => json!({"model": body["model"], "training_file": body["training_file"], "status": "queued", "result_files": [], "hyperparameters": {}}),
-        "client_secrets" => json!({"value": id, "expires_at": CREATED + 60, "session": {"type": "realtime", "id": request.id("sess_"), "object": "realtime.session"}}),
-        "items" => list(vec![json!({"id": id, "type": "message", "role": "user", "content": [], "status": "completed"})]),
+        "jobs" => {
+            json!({"model": body["model"], "training_file": body["training_file"], "status": "queued", "result_files": [], "hyperparameters": {}})
+        }
+        "client_secrets" => {
+            json!({"value": id, "expires_at": CREATED + 60, "session": {"type": "realtime", "id": request.id("sess_"), "object": "realtime.session"}})
+        }
+        "items" => {
+            list(vec![json!({"id": id, "type": "message", "role": "user", "content": [], "status": "completed"})])
+        }
         _ => json!({}),
     };
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
@@ -166,7 +180,9 @@ fn complete(request: &Request<'_>, objects: &mut Objects, id: &str) -> Reply {
 /// The content of the part that has a file name.
 fn file_part(body: &[u8]) -> Vec<u8> {
     let Some(at) = memchr::memmem::find(body, b"filename=") else { return Vec::new() };
-    let Some(start) = memchr::memmem::find(&body[at..], b"\r\n\r\n").map(|start| at + start + 4) else { return Vec::new() };
+    let Some(start) = memchr::memmem::find(&body[at..], b"\r\n\r\n").map(|start| at + start + 4) else {
+        return Vec::new();
+    };
     let boundary = body.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let end = memchr::memmem::find(&body[start..], boundary).map_or(body.len(), |end| start + end.saturating_sub(2));
     body[start..end].to_vec()

@@ -29,7 +29,11 @@ pub(super) fn create(request: &Request<'_>, script: &Script, shared: &Shared) ->
     let body = request.json();
     let (id, item_id) = (request.id("resp_"), request.id("msg_"));
     let schema = &body["text"]["format"]["schema"];
-    let texts = if schema.is_object() { vec![instance(schema, schema).to_string()] } else { pieces(piece_count(&body, script)) };
+    let texts = if schema.is_object() {
+        vec![instance(schema, schema).to_string()]
+    } else {
+        pieces(piece_count(&body, script))
+    };
     let text = texts.concat();
     let call = tool_call(&body);
     let item = match &call {
@@ -84,7 +88,9 @@ fn events(begun: &Value, whole: &Value, item: &Value, texts: &[String], is_call:
         all.push(json!({"type": "response.function_call_arguments.done", "item_id": id, "output_index": 0, "name": item["name"], "arguments": arguments}));
     } else {
         all.push(place("response.content_part.added", json!({"part": part("")})));
-        all.extend(texts.iter().map(|text| place("response.output_text.delta", json!({"delta": text, "logprobs": []}))));
+        all.extend(
+            texts.iter().map(|text| place("response.output_text.delta", json!({"delta": text, "logprobs": []}))),
+        );
         all.push(place("response.output_text.done", json!({"text": texts.concat(), "logprobs": []})));
         all.push(place("response.content_part.done", json!({"part": part(&texts.concat())})));
     }

@@ -1,4 +1,6 @@
 //! From method and path to a row: one hash look-up for paths without parameters, a walk over segments for the rest.
+//!
+//! Promise: finding a row allocates nothing, and its work is bounded by the table, not by the path.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -24,6 +26,22 @@ pub struct Found<'p> {
 pub struct Params<'p> {
     pairs: [(&'static str, &'p str); PARAMS_MAX],
     count: usize,
+}
+
+/// Segments that stand where a path has parameters.
+#[derive(Default)]
+struct Values<'p> {
+    segments: [&'p str; PARAMS_MAX],
+    count: usize,
+}
+
+impl<'p> Values<'p> {
+    fn push(&mut self, segment: &'p str) -> bool {
+        let Some(slot) = self.segments.get_mut(self.count) else { return false };
+        *slot = segment;
+        self.count += 1;
+        true
+    }
 }
 
 impl<'p> Params<'p> {
@@ -98,29 +116,28 @@ pub fn find<'p>(method: &str, path: &'p str) -> Result<Found<'p>, NotFound> {
         return choose(leaf, method, &[]);
     }
     let segments = path.strip_prefix('/').ok_or(NotFound::Path)?;
-    let mut values = Vec::with_capacity(PARAMS_MAX);
+    let mut values = Values::default();
     let leaf = walk(&router.root, segments, &mut values).ok_or(NotFound::Path)?;
-    choose(leaf, method, &values)
+    choose(leaf, method, &values.segments)
 }
 
 /// Goes down the tree, fixed segments first. The tree is shallow and has few forks, so going back is cheap.
-fn walk<'p>(node: &'static Node, rest: &'p str, values: &mut Vec<&'p str>) -> Option<&'static Leaf> {
+fn walk<'p>(node: &'static Node, rest: &'p str, values: &mut Values<'p>) -> Option<&'static Leaf> {
     let (segment, after) = rest.split_once('/').map_or((rest, None), |(segment, after)| (segment, Some(after)));
-    let go = |next: &'static Node, values: &mut Vec<&'p str>| match after {
+    let go = |next: &'static Node, values: &mut Values<'p>| match after {
         Some(after) => walk(next, after, values),
         None => Some(&next.leaf).filter(|leaf| !leaf.rows.is_empty()),
     };
     if let Some(leaf) = node.fixed.get(segment).and_then(|next| go(next, values)) {
         return Some(leaf);
     }
-    if segment.is_empty() || values.len() == PARAMS_MAX {
+    let next = node.any.as_deref().filter(|_| !segment.is_empty())?;
+    if !values.push(segment) {
         return None;
     }
-    let next = node.any.as_deref()?;
-    values.push(segment);
     let found = go(next, values);
     if found.is_none() {
-        values.pop();
+        values.count -= 1;
     }
     found
 }

@@ -66,6 +66,44 @@ fn fixed_segments_win_over_parameters() {
     assert_eq!(found.endpoint.path, "/v1/videos/{video_id}");
 }
 
+#[test]
+fn what_the_table_says_is_consistent() {
+    for row in rows() {
+        let name = format!("{} {}", row.method.as_str(), row.path);
+        let is_data = row.opens == Opens::ProjectKey;
+        assert!(is_data || !row.lists_account && row.keeps == Keeps::Nothing && row.billed_by.is_none(), "{name}");
+        assert!(!row.websocket || row.method == Method::Get && !row.path.contains('{'), "{name}");
+        assert!(row.error_event == ErrorEvent::Data || row.can_stream(), "{name}");
+        // An object that this process made is looked up by the id that its creation answered with.
+        let is_creation = row.method == Method::Post && row.owned_by.is_none() && is_data;
+        let by_id = format!("{}/{{", row.path);
+        let is_addressed = rows().any(|other| other.path.starts_with(&by_id));
+        if is_creation && is_addressed && row.path != "/v1/realtime/calls" {
+            assert!(row.makes.contains(&"id"), "{name} makes what other rows take by its id");
+        }
+        // A list of what other rows take by id shows every project's.
+        let is_list = row.method == Method::Get && row.owned_by.is_none() && is_data && !row.websocket;
+        if is_list && is_addressed && row.path != "/v1/models" {
+            assert!(row.lists_account, "{name} lists stored objects");
+        }
+        for place in row.makes {
+            assert!(place.split('.').all(|step| !step.trim_end_matches("[]").is_empty()), "{name}: `{place}`");
+        }
+    }
+}
+
+#[test]
+fn as_many_parameters_as_a_path_may_have() {
+    let deepest = rows().map(|row| row.path.matches('{').count()).max();
+    assert_eq!(deepest, Some(3), "find keeps a fixed number of parameters, at least this");
+    let long = format!("/v1/files{}", "/x".repeat(10_000));
+    assert_eq!(find("GET", &long).map(|_| ()), Err(NotFound::Path));
+    assert_eq!(find("GET", "/v1/files/").map(|_| ()), Err(NotFound::Path));
+    assert_eq!(find("GET", "/v1/files//content").map(|_| ()), Err(NotFound::Path));
+    let encoded = find("GET", "/v1/files/a%2Fcontent").expect("a row");
+    assert_eq!(encoded.params.iter().collect::<Vec<_>>(), [("file_id", "a%2Fcontent")]);
+}
+
 fn reference(body: &str) -> Option<String> {
     let mut reference = Reference::default();
     scan(body.as_bytes(), &mut reference).expect("valid JSON");
@@ -82,9 +120,52 @@ fn references_are_found_at_any_depth() {
         (r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#, "container"),
         (r#"{"tools":[{"container":{"type":"auto","file_ids":["file-1"]}}]}"#, "file_ids"),
         (r#"{"prompt":{"id":"pmpt_1"}}"#, "prompt"),
-        (r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#, "type"),
+        (r#"{"prompt":{"version":"2","variables":{"a":"b"},"id":"pmpt_1"}}"#, "prompt"),
+        (r#"{"voice":{"id":"voice_1"}}"#, "voice"),
+        (r#"{"video":{"id":"video_1"},"prompt":"on"}"#, "video"),
+        (r#"{"messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}"#, "audio"),
+        (r#"{"data_source":{"source":{"type":"file_id","id":"file-1"}}}"#, "source"),
+        (r#"{"consent":"cons_1"}"#, "consent"),
     ] {
         assert_eq!(reference(body).as_deref(), Some(key), "{body}");
+    }
+}
+
+#[test]
+fn items_without_their_content_are_references() {
+    let replay = r#"{"type":"message","id":"msg_0","role":"assistant","content":[{"type":"output_text","text":"x"}]}"#;
+    for item in [
+        r#"{"type":"item_reference","id":"msg_1"}"#,
+        r#"{"type":"item\u005freference","id":"msg_1"}"#,
+        r#"{"id":"msg_1"}"#,
+        r#"{"id":"msg_1","type":null}"#,
+        r#"{"id":"msg_1","content":[]}"#,
+        r#"{"id":"msg_1","content":"not what counts","type":"item_reference"}"#,
+        r#"{"type":"reasoning","id":"rs_1","summary":[]}"#,
+        r#"{"type":"reasoning","id":"rs_1","summary":[],"content":[{"text":"x"}],"encrypted_content":null}"#,
+        r#"{"type":"image_generation_call","id":"ig_1"}"#,
+        r#"{"type":"image_generation_call","id":"ig_1","result":null,"action":"edit"}"#,
+    ] {
+        for list in [item.to_owned(), format!("{replay},{item}"), format!("{item},{replay}")] {
+            assert_eq!(reference(&format!(r#"{{"input":[{list}]}}"#)).as_deref(), Some("input"), "{list}");
+            assert_eq!(reference(&format!(r#"{{"items":[{list}],"a":1}}"#)).as_deref(), Some("items"), "{list}");
+        }
+    }
+}
+
+#[test]
+fn items_with_their_content_are_replays() {
+    for item in [
+        r#"{"type":"message","id":"msg_0","role":"assistant","content":[{"type":"output_text","text":"x"}]}"#,
+        r#"{"role":"user","content":"hello"}"#,
+        r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}"#,
+        r#"{"type":"image_generation_call","id":"ig_1","status":"completed","result":"iVBO"}"#,
+        r#"{"type":"function_call","id":"fc_1","call_id":"call_1","name":"f","arguments":"{}"}"#,
+        r#"{"type":"function_call_output","id":"fco_1","call_id":"call_1","output":"1"}"#,
+        r#"{"type":"web_search_call","id":"ws_1","status":"completed","action":{"type":"search"}}"#,
+        r#"{"type":"mcp_approval_response","id":"mcpr_1","approval_request_id":"mcpa_1","approve":false}"#,
+    ] {
+        assert_eq!(reference(&format!(r#"{{"input":[{item},{item}]}}"#)), None, "{item}");
     }
 }
 
@@ -92,12 +173,48 @@ fn references_are_found_at_any_depth() {
 fn a_caller_s_own_data_and_empty_references_are_none() {
     for body in [
         r#"{"previous_response_id":null,"conversation":null,"file_ids":[]}"#,
-        r#"{"prompt":"tell me about file_id","voice":"alloy"}"#,
+        r#"{"prompt":"tell me about file_id","voice":"alloy","audio":{"voice":"alloy","format":"wav"}}"#,
+        r#"{"prompt":{"id":null}}"#,
         r#"{"metadata":{"file_id":"mine"}}"#,
         r#"{"tools":[{"function":{"parameters":{"properties":{"file_id":{"type":"string"}}}}}]}"#,
         r#"{"tools":[{"container":{"type":"auto"}}]}"#,
         r#"{"messages":[{"role":"tool","tool_call_id":"call_1","content":"{\"file_id\":\"x\"}"}]}"#,
+        r#"{"messages":[{"role":"assistant","tool_calls":[{"id":"call_1","function":{"name":"f"}}]}]}"#,
+        r#"{"data_source":{"source":{"type":"file_content","content":[{"item":{"id":"1"}}]}}}"#,
     ] {
         assert_eq!(reference(body), None, "{body}");
     }
+}
+
+#[test]
+fn form_fields_are_read_as_paths() {
+    for name in
+        ["file_id", "file_ids[]", "input_reference[file_id]", "video[id]", "consent", "session", "a[0][file_id]"]
+    {
+        assert!(Reference::is_form_field(name), "{name}");
+    }
+    for name in ["file", "prompt", "video", "image[]", "metadata[file_id]", "expires_after[anchor]", "id", ""] {
+        assert!(!Reference::is_form_field(name), "{name}");
+    }
+}
+
+#[test]
+fn names_are_judged_once_and_in_order() {
+    assert!(REFERENCES.is_sorted_by(|a, b| a.0 < b.0), "they are found by binary search");
+    for (name, form) in REFERENCES {
+        let value = match form {
+            Form::Any | Form::Text => r#""x""#,
+            Form::ObjectWithId => r#"{"id":"x"}"#,
+            Form::ItemsById => r#"[{"id":"x"}]"#,
+        };
+        assert_eq!(reference(&format!(r#"{{"a":[{{"{name}":{value}}}]}}"#)).as_deref(), Some(*name));
+    }
+    for name in OWN_DATA {
+        assert_eq!(reference(&format!(r#"{{"{name}":{{"file_id":"x"}}}}"#)), None, "{name}");
+    }
+    let mut names: Vec<&str> = REFERENCES.iter().map(|(name, _)| *name).collect();
+    names.extend(NOT_REFERENCES);
+    names.extend(OWN_DATA);
+    let judged: HashSet<&str> = names.iter().copied().collect();
+    assert_eq!(judged.len(), names.len(), "a name is judged twice");
 }
