@@ -1,54 +1,147 @@
-//! Holds the endpoint table against an operation list.
+//! The endpoint table against the API's operation list.
+//!
+//! Promise: every operation without a row, every row without an operation, and every fact that both have and tell
+//! differently is named, unless it is in [`JUDGED`] or of our own making; a judgement that no longer differs is named,
+//! too, so that the list only holds what is true.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
 use wire::endpoint::{Endpoint, Opens, rows};
 
-/// Rows of our own, which no operation list has.
-const OURS: &[&str] =
-    &["GET /v1/realtime", "GET /v1/responses", "GET /v1/live", "POST /v1/organization/projects/{}/api_keys"];
+/// Where the table is right and the list is not: (method, path, column).
+const JUDGED: &[(&str, &str, &str)] = &[
+    // `stream` is a parameter of each of these in the API document or the official SDKs.
+    ("POST", "/v1/completions", "streaming"),
+    ("GET", "/v1/responses/{response_id}", "streaming"),
+    ("POST", "/v1/threads/runs", "streaming"),
+    ("POST", "/v1/threads/{thread_id}/runs", "streaming"),
+    ("POST", "/v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", "streaming"),
+];
 
-/// Prints every difference; an error when there is one.
-pub(crate) fn compare(file: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut table: BTreeMap<String, &Endpoint> = rows().map(|row| (key(row.method.as_str(), row.path), row)).collect();
+/// Operations of ours, which the API does not have. WebSocket surfaces need no entry.
+const OURS: &[(&str, &str)] = &[("POST", "/v1/organization/projects/{project_id}/api_keys")];
+
+/// Billing units in the list that mean that nothing is billed.
+const UNBILLED: &[&str] = &["none", "free", "free count"];
+
+/// The columns that are compared, besides method and path.
+const COLUMNS: &[&str] = &["family", "auth", "streaming", "multipart", "billing_unit", "deprecated"];
+
+/// Compares the table with a list of operations: tab-separated, columns named in the first line.
+///
+/// # Errors
+/// When a column is missing or a line is too short.
+pub(crate) fn differences(operations: &str) -> Result<Vec<String>> {
+    let mut lines = operations.lines();
+    let header: Vec<&str> = lines.next().context("the operation list is empty")?.split('\t').collect();
+    let column = |name: &str| {
+        header.iter().position(|known| *known == name).with_context(|| format!("the list has no column `{name}`"))
+    };
+    let (method, path) = (column("method")?, column("path")?);
+    let columns: Vec<usize> = COLUMNS.iter().map(|name| column(name)).collect::<Result<_>>()?;
+
+    let mut unlisted: HashMap<(&str, &str), &Endpoint> =
+        rows().filter(|row| !row.websocket).map(|row| ((row.method.as_str(), row.path), row)).collect();
     let mut differences = Vec::new();
-    for line in text.lines().skip(1) {
-        let [_, method, path, auth, streaming, multipart, billing, ..] = line.split('\t').collect::<Vec<_>>()[..]
-        else {
-            bail!("not an operation: {line}");
-        };
-        let key = key(method, path);
-        let Some(row) = table.remove(&key) else {
-            differences.push(format!("{key}: no row"));
+    let mut judged = Vec::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        if cells.len() != header.len() {
+            bail!("a line of the list has {} columns instead of {}: `{line}`", cells.len(), header.len());
+        }
+        let operation = (cells[method], cells[path]);
+        let Some(row) = unlisted.remove(&operation) else {
+            differences.push(format!("{} {}: no row in the table", operation.0, operation.1));
             continue;
         };
-        let opens = if auth == "admin" { Opens::AdminKey } else { Opens::ProjectKey };
-        // More rows stream, and take forms, than the list knows: see the table.
-        let streams = streaming.is_empty() || row.can_stream();
-        let takes = multipart.is_empty() || row.takes_multipart();
-        let billed =
-            row.billed_by == Some(billing).filter(|unit| !matches!(*unit, "" | "none" | "free" | "free count"));
-        for (is_same, what) in
-            [(row.opens == opens, "key"), (streams, "streaming"), (takes, "multipart"), (billed, "billing unit")]
-        {
-            if !is_same {
-                differences.push(format!("{key}: {what} differs"));
+        for (name, at) in COLUMNS.iter().zip(&columns) {
+            let (listed, ours) = (plain(name, cells[*at]), fact(row, name));
+            let place = (operation.0, operation.1, *name);
+            if listed == ours {
+                continue;
+            } else if JUDGED.contains(&place) {
+                judged.push(place);
+            } else {
+                differences.push(format!("{} {}: {name} is `{ours}`, listed `{listed}`", operation.0, operation.1));
             }
         }
     }
-    differences
-        .extend(table.keys().filter(|key| !OURS.contains(&key.as_str())).map(|key| format!("{key}: not an operation")));
-    if differences.is_empty() {
-        return Ok(());
+    for (method, path) in unlisted.keys().filter(|row| !OURS.contains(row)) {
+        differences.push(format!("{method} {path}: a row that the list does not have"));
     }
-    bail!("{} differences:\n{}", differences.len(), differences.join("\n"))
+    for (method, path, name) in JUDGED.iter().filter(|place| !judged.contains(place)) {
+        differences.push(format!("{method} {path}: {name} was judged to differ and does not"));
+    }
+    differences.sort();
+    Ok(differences)
 }
 
-/// Method and path, without the names of parameters.
-fn key(method: &str, path: &str) -> String {
-    let segment = |segment: &str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
-    format!("{method} {}", path.split('/').map(segment).collect::<Vec<_>>().join("/"))
+/// A cell of the list in the words of [`fact`].
+fn plain<'c>(column: &str, cell: &'c str) -> &'c str {
+    if column == "billing_unit" && UNBILLED.contains(&cell) { "" } else { cell }
+}
+
+/// What a row says for a column of the list.
+fn fact(row: &Endpoint, column: &str) -> &'static str {
+    let word = |holds: bool, word: &'static str| if holds { word } else { "" };
+    match column {
+        "family" => row.family,
+        "auth" => match row.opens {
+            Opens::ProjectKey => "api",
+            Opens::AdminKey => "admin",
+        },
+        "streaming" => word(row.can_stream(), "sse"),
+        "multipart" => word(row.takes_multipart(), "multipart"),
+        "billing_unit" => row.billed_by.unwrap_or_default(),
+        _ => word(row.deprecated, "deprecated"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The operation list that would agree with the table, line by line.
+    fn agreeing_list() -> Vec<String> {
+        let mut lines = vec!["method\tpath\torigin\t".to_owned() + &COLUMNS.join("\t")];
+        for row in rows().filter(|row| !row.websocket && !OURS.contains(&(row.method.as_str(), row.path))) {
+            let (method, path) = (row.method.as_str(), row.path);
+            let is_judged = |name: &&&str| JUDGED.contains(&(method, path, **name));
+            let facts: Vec<&str> =
+                COLUMNS.iter().map(|name| if is_judged(&name) { "" } else { fact(row, name) }).collect();
+            lines.push(format!("{method}\t{path}\tspec\t{}", facts.join("\t")));
+        }
+        lines
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_named() {
+        let mut list = agreeing_list();
+        assert_eq!(differences(&list.join("\n")).unwrap(), Vec::<String>::new());
+
+        let at = list.iter().position(|line| line.starts_with("POST\t/v1/files\t")).unwrap();
+        list[at] = list[at].replace("multipart", "");
+        list.push("GET\t/v1/new\tspec\tnew\tapi\t\t\tnone\t".to_owned());
+        list.retain(|line| !line.starts_with("DELETE\t/v1/files/"));
+        let at = list.iter().position(|line| line.starts_with("POST\t/v1/completions\t")).unwrap();
+        list[at] = list[at].replace("\tapi\t\t", "\tapi\tsse\t");
+        assert_eq!(
+            differences(&list.join("\n")).unwrap(),
+            [
+                "DELETE /v1/files/{file_id}: a row that the list does not have",
+                "GET /v1/new: no row in the table",
+                "POST /v1/completions: streaming was judged to differ and does not",
+                "POST /v1/files: multipart is `multipart`, listed ``",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_of_another_shape_is_refused() {
+        assert!(differences("").is_err());
+        assert!(differences("method\tpath").is_err());
+        let list = agreeing_list();
+        assert!(differences(&format!("{}\nGET\t/v1/files", list[0])).is_err());
+    }
 }

@@ -1,9 +1,10 @@
-//! Tasks of the project itself.
+//! Chores of this repository, run as `cargo xtask`.
 //!
-//! - `cargo xtask reference` writes the generated pages of docs/reference; with `--check` it fails where one is stale.
-//! - `cargo xtask endpoints FILE` holds the endpoint table against an operation list (tab-separated: family, method,
-//!   path, auth, streaming, multipart, billing unit, …).
+//! Promises: what is generated is generated from the code that runs, and `--check` fails where a file differs from
+//! that; what the API publishes (operation list, API document) is compared with the endpoint table, and every
+//! difference is printed. Neither of the API's documents is part of the repository: their paths are arguments.
 
+mod api_document;
 mod endpoints;
 mod pages;
 
@@ -12,16 +13,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+const USAGE: &str = "\
+Usage: cargo xtask <chore>
+
+  reference                                    write the pages of docs/reference
+  reference --check                            fail where a page differs from what would be written
+  endpoints --check OPERATIONS.tsv [API.yaml]  compare the endpoint table with the API's operation list, and the
+                                               judged names of request bodies with its OpenAPI document";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments.as_slice() {
-        ["reference"] => reference(false),
-        ["reference", "--check"] => reference(true),
-        ["endpoints", file] => endpoints::compare(Path::new(file)),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask reference [--check] | cargo xtask endpoints FILE")),
-    };
-    match result {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -30,18 +33,42 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes the pages, or checks that they are as they would be written.
-fn reference(is_check: bool) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
-    std::fs::create_dir_all(&folder)?;
-    let mut stale = Vec::new();
-    for (name, make) in pages::PAGES {
-        let (path, text) = (folder.join(name), make());
-        if !is_check {
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        } else if std::fs::read_to_string(&path).unwrap_or_default() != text {
-            stale.push(*name);
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["reference"] => pages::write(repository()?),
+        ["reference", "--check"] => pages::check(repository()?),
+        ["endpoints", "--check"] => {
+            bail!("name the operation list to compare with: cargo xtask endpoints --check OPERATIONS.tsv [API.yaml]")
         }
+        ["endpoints", "--check", operations] => compare(operations, None),
+        ["endpoints", "--check", operations, document] => compare(operations, Some(document)),
+        _ => bail!("{USAGE}"),
     }
-    if stale.is_empty() { Ok(()) } else { bail!("stale: {}; run `cargo xtask reference`", stale.join(", ")) }
+}
+
+/// The root of the repository: the folder above this crate.
+fn repository() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no folder above it")
+}
+
+/// Prints every difference between the table and the API's documents.
+///
+/// # Errors
+/// When there are any, or a document cannot be read.
+fn compare(operations: &str, document: Option<&str>) -> Result<()> {
+    let mut differences = endpoints::differences(&read(operations)?)?;
+    if let Some(document) = document {
+        differences.extend(api_document::unjudged_names(&read(document)?)?);
+    }
+    for difference in &differences {
+        println!("{difference}");
+    }
+    match differences.len() {
+        0 => Ok(()),
+        count => bail!("{count} differences"),
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read `{path}`"))
 }

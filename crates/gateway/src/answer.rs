@@ -23,6 +23,7 @@ use wire::sse::Boundary;
 
 use crate::decode::{DecodeError, Decoder};
 use crate::own::EventIds;
+use crate::pool::Lease;
 use crate::record::{Ended, Record};
 use crate::upstream::chain;
 use crate::withhold::Withhold;
@@ -189,6 +190,8 @@ fn broke_off() -> Refusal {
 /// An upstream's body on its way to the client.
 pub(crate) struct Passage {
     pub(crate) body: Incoming,
+    /// The connection that the body comes on.
+    pub(crate) lease: Option<Lease>,
     pub(crate) decoder: Option<Decoder>,
     pub(crate) withhold: Option<Withhold>,
     /// Present for `text/event-stream`.
@@ -255,6 +258,16 @@ impl Idle {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(self.last + self.limit);
+        }
+    }
+}
+
+impl Drop for Passage {
+    /// A body that was read to its end leaves a connection that can be used again; any other closes it.
+    fn drop(&mut self) {
+        let is_read = self.state == State::Finishing || self.body.is_end_stream();
+        if let Some(lease) = self.lease.take().filter(|_| is_read) {
+            lease.give_back();
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::decode::{Decoder, Encoding};
 use crate::gate::Gate;
 use crate::headers::{self, UPSTREAM_REQUEST_ID};
 use crate::own::Place;
+use crate::pool::Lease;
 use crate::prepare::Prepared;
 use crate::record::{Record, client_text};
 use crate::resolve::Resolved;
@@ -63,7 +64,7 @@ pub(crate) async fn forward(
     let path_and_query = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let outgoing = Outgoing { method: head.method.clone(), path_and_query, headers, body: prepared.body };
     let cut = &resolved.caller.key.revocation;
-    let response = tokio::select! {
+    let (response, lease) = tokio::select! {
         biased;
         response = client.send(outgoing, &gate.metrics, &mut record.attempts) => response?,
         () = cut.revoked() => return Err(revoked()),
@@ -78,7 +79,7 @@ pub(crate) async fn forward(
         record.upstream_request_id = Some(client_text(id.as_bytes()));
         parts.headers.insert(UPSTREAM_REQUEST_ID, id.clone());
     }
-    let back = Back { gate, client, resolved, place, reads_answer, until_close };
+    let back = Back { gate, client, resolved, place, reads_answer, until_close, lease };
     back.answer(parts, body, record).await
 }
 
@@ -90,6 +91,7 @@ struct Back<'a, 'r> {
     place: Option<Place>,
     reads_answer: bool,
     until_close: bool,
+    lease: Option<Lease>,
 }
 
 impl Back<'_, '_> {
@@ -124,7 +126,7 @@ impl Back<'_, '_> {
     }
 
     /// The body's way through the gate, without what events need.
-    fn passage(&self, parts: &mut Parts, body: Incoming) -> Result<Passage, Refusal> {
+    fn passage(&mut self, parts: &mut Parts, body: Incoming) -> Result<Passage, Refusal> {
         let decoder = if self.reads_answer { self.decoder(parts)? } else { None };
         if decoder.is_some() || content_type_is(parts, "text/event-stream") {
             // The length is another one, or may become it by an error event.
@@ -132,6 +134,7 @@ impl Back<'_, '_> {
         }
         Ok(Passage {
             body,
+            lease: self.lease.take(),
             decoder,
             withhold: self.client.finder().map(Withhold::new),
             events: None,

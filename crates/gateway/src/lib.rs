@@ -32,6 +32,7 @@ mod ids;
 mod local;
 mod metrics;
 mod own;
+mod pool;
 mod prepare;
 mod record;
 mod request_log;

@@ -1,42 +1,28 @@
-//! Connections to the upstream: pooled per worker, HTTP/1.1 or HTTP/2, bounded in every time, retried only where
-//! nothing can happen twice.
+//! Requests to the upstream: bounded in every time, tried again only where nothing can happen twice.
 //!
-//! Promises: a request is tried again only when no connection could be made, when the pooled connection turned out to
-//! be closed before the request was written (the pool's own doing), or when it is a GET that got no answer; never
-//! after the answer's head came. The client's leaving drops the future and with it the upstream request.
+//! Promises: a request is tried again only when nothing of it was sent (no connection, or a kept one that was closed),
+//! or when it is a GET that got no answer; never after the answer's head came. The client's leaving drops the future and with it the upstream request.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use memchr::memmem::Finder;
-use tower_service::Service;
 use wire::refusal::{Reason, Refusal};
 
 use crate::headers::{ORGANIZATION, PROJECT};
 use crate::metrics::Metrics;
+use crate::pool::{Failure, Lease, Pool};
 use crate::sending::Sending;
 use crate::settings::{Timeouts, Upstream};
 
 /// Waits before the second and the third attempt.
 const RETRY_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
-/// Idle connections kept per worker.
-const POOL_IDLE_MAX: usize = 256;
-
 /// One worker's way to the upstream.
 pub(crate) struct Client {
-    inner: legacy::Client<Patient, Sending>,
-    scheme: Scheme,
-    authority: Authority,
+    pool: Pool,
     base_path: String,
     authorization: Option<HeaderValue>,
     organization: Option<HeaderValue>,
@@ -58,23 +44,6 @@ pub(crate) struct Outgoing<H> {
 impl Client {
     /// A client with its own pool. Call it inside the worker's runtime.
     pub(crate) fn new(upstream: &Upstream, timeouts: &Timeouts) -> Client {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(60)));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(upstream.tls.clone())
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(http);
-        let inner = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(timeouts.upstream_pool_idle)
-            .pool_max_idle_per_host(POOL_IDLE_MAX)
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .build(Patient { inner: https, limit: timeouts.upstream_connect });
         let secret_header = |text: &str| {
             let mut value = HeaderValue::from_str(text).ok()?;
             value.set_sensitive(true);
@@ -82,9 +51,7 @@ impl Client {
         };
         let plain = |text: &Option<String>| text.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
         Client {
-            inner,
-            scheme: upstream.scheme.clone(),
-            authority: upstream.authority.clone(),
+            pool: Pool::new(upstream, timeouts),
             base_path: upstream.base_path.clone(),
             authorization: upstream.key.as_ref().and_then(|key| secret_header(&format!("Bearer {}", key.expose()))),
             organization: plain(&upstream.organization),
@@ -107,17 +74,11 @@ impl Client {
 
     /// Our path under the upstream's base path: `/v1` is replaced by it, the rest is untouched to the byte.
     fn uri(&self, ours: &PathAndQuery) -> Result<Uri, Refusal> {
-        let path_and_query = if self.base_path == "/v1" {
-            ours.clone()
-        } else {
-            let rest = ours.as_str().strip_prefix("/v1").unwrap_or(ours.as_str());
-            format!("{}{rest}", self.base_path).parse().map_err(|error| internal(&error))?
-        };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_and_query);
-        Uri::from_parts(parts).map_err(|error| internal(&error))
+        if self.base_path == "/v1" {
+            return Ok(Uri::from(ours.clone()));
+        }
+        let rest = ours.as_str().strip_prefix("/v1").unwrap_or(ours.as_str());
+        format!("{}{rest}", self.base_path).parse().map_err(|error| internal(&error))
     }
 
     /// Sends a request and waits for the answer's head. `attempts` counts as it goes.
@@ -129,36 +90,43 @@ impl Client {
         outgoing: Outgoing<impl Fn() -> HeaderMap>,
         metrics: &Metrics,
         attempts: &mut u8,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<(Response<Incoming>, Option<Lease>), Refusal> {
         let uri = self.uri(&outgoing.path_and_query)?;
-        let (mut body, spare) = outgoing.body.with_spare();
+        let (body, spare) = outgoing.body.with_spare();
         let fault = body.fault();
-        let mut waits = RETRY_WAITS.iter();
-        let deadline = tokio::time::Instant::now() + self.first_byte;
-        loop {
-            *attempts = attempts.saturating_add(1);
+        let made = |body| {
             let mut request = Request::new(body);
             *request.method_mut() = outgoing.method.clone();
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = self.signed((outgoing.headers)());
-            let result = tokio::time::timeout_at(deadline, self.inner.request(request)).await;
-            let error = match result {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) => error,
+            request
+        };
+        let mut request = made(body);
+        let mut waits = RETRY_WAITS.iter();
+        let deadline = tokio::time::Instant::now() + self.first_byte;
+        loop {
+            *attempts = attempts.saturating_add(1);
+            let sent = tokio::time::timeout_at(deadline, self.pool.send(request)).await;
+            let failure = match sent {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(failure)) => failure,
                 Err(_) => return Err(timed_out(self.first_byte)),
             };
             if let Some(refusal) = fault.as_ref().and_then(|fault| fault.get()) {
                 return Err(refusal.clone());
             }
-            let again = error.is_connect() || outgoing.method == Method::GET;
-            match (again, waits.next(), spare.clone()) {
-                (true, Some(wait), Some(spare)) => {
-                    metrics.upstream_retries.inc();
-                    tokio::time::sleep(*wait).await;
-                    body = Sending::Whole(spare);
+            let refusal = failed(&failure);
+            let again = match (failure, spare.clone()) {
+                (Failure::Connect(_, unsent), _) => Some(*unsent),
+                (Failure::Broken(_), Some(spare)) if outgoing.method == Method::GET => {
+                    Some(made(Sending::Whole(spare)))
                 }
-                _ => return Err(failed(&error)),
-            }
+                (Failure::Broken(_), _) => None,
+            };
+            let (Some(again), Some(wait)) = (again, waits.next()) else { return Err(refusal) };
+            metrics.upstream_retries.inc();
+            tokio::time::sleep(*wait).await;
+            request = again;
         }
     }
 
@@ -197,44 +165,16 @@ fn timed_out(limit: Duration) -> Refusal {
     Refusal::new(Reason::UpstreamTimeout, format!("The upstream did not begin to answer within {seconds} seconds."))
 }
 
-fn failed(error: &legacy::Error) -> Refusal {
-    let words = chain(error);
-    if error.is_connect() {
-        let public =
-            "The gate cannot reach its upstream. Retry; if it persists, ask the gate's operator to check upstream.url.";
-        Refusal::new(Reason::UpstreamUnreachable, public).cause(words)
-    } else {
-        let public = "The upstream closed the connection or sent something that is not HTTP before it answered. Retry.";
-        Refusal::new(Reason::UpstreamBroken, public).cause(words)
-    }
-}
-
-/// A connector with a limit on all of connecting, name look-up and TLS included.
-#[derive(Clone)]
-struct Patient {
-    inner: HttpsConnector<HttpConnector>,
-    limit: Duration,
-}
-
-type Connected = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
-type ConnectError = Box<dyn std::error::Error + Send + Sync>;
-
-impl Service<Uri> for Patient {
-    type Response = Connected;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Connected, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.inner.call(uri);
-        let limit = self.limit;
-        Box::pin(async move {
-            tokio::time::timeout(limit, connecting)
-                .await
-                .map_err(|_| format!("no connection within {} seconds", limit.as_secs()))?
-        })
+fn failed(failure: &Failure) -> Refusal {
+    match failure {
+        Failure::Connect(error, _) => {
+            let public = "The gate cannot reach its upstream. Retry; if it persists, ask the gate's operator to check upstream.url.";
+            Refusal::new(Reason::UpstreamUnreachable, public).cause(chain(&**error))
+        }
+        Failure::Broken(error) => {
+            let public =
+                "The upstream closed the connection or sent something that is not HTTP before it answered. Retry.";
+            Refusal::new(Reason::UpstreamBroken, public).cause(chain(error))
+        }
     }
 }

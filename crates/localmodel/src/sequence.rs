@@ -88,10 +88,9 @@ impl Language {
     /// 400 if there are more bytes than the context's tokens could stand for.
     pub(crate) fn check_size(&self, generation: &Generation) -> Result<(), LocalRefusal> {
         let bytes: usize = generation.messages.iter().map(|message| message.content.len()).sum();
-        if bytes <= self.context_tokens * self.tokenizer.longest_bytes {
-            return Ok(());
-        }
-        Err(self.too_long(generation, bytes / self.tokenizer.longest_bytes))
+        // A turn has its two marks, however little is in it.
+        let tokens = 2 * generation.messages.len() + bytes / self.tokenizer.longest_bytes;
+        if tokens > self.context_tokens { Err(self.too_long(generation, tokens)) } else { Ok(()) }
     }
 
     /// The prompt's tokens.

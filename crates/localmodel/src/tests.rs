@@ -173,6 +173,15 @@ async fn an_answer_ends_with_the_context() {
 }
 
 #[tokio::test]
+async fn a_crowd_of_empty_messages_does_not_fit_either() {
+    let model = Tiny::model(4);
+    let body = json!({"messages": vec![json!({"role": "user", "content": ""}); 20_000]});
+    let refusal = ask(&model, Endpoint::ChatCompletions, &body).await.unwrap_err();
+    assert_eq!(refusal.code, Some("context_length_exceeded"));
+    assert!(refusal.message.contains("at least 40000 tokens"), "{}", refusal.message);
+}
+
+#[tokio::test]
 async fn log_probabilities_cover_the_text() {
     let model = Tiny::model(4);
     let body = chat(12, json!({"logprobs": true, "top_logprobs": 3}));

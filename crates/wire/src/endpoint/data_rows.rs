@@ -57,7 +57,7 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Get, "/v1/agents/environments/{environment_id}/files", "agents").owned("environment_id"),
     data(Post, "/v1/agents/environments/{environment_id}/files", "agents").owned("environment_id"),
     data(Get, "/v1/agents/sessions", "agents").lists(),
-    data(Post, "/v1/agents/sessions", "agents").events().billed(AGENT).keeps(Always, &["id"]),
+    data(Post, "/v1/agents/sessions", "agents").events().billed(AGENT).keeps(Always, &["id", "environment.id"]),
     data(Delete, "/v1/agents/sessions/{session_id}", "agents").owned("session_id"),
     data(Get, "/v1/agents/sessions/{session_id}", "agents").owned("session_id"),
     data(Post, "/v1/agents/sessions/{session_id}", "agents").billed(AGENT).owned("session_id"),

@@ -2,8 +2,8 @@
 //!
 //! Promises: every member of the API document's request bodies that can name a stored object is found, at any depth
 //! and however its key is escaped; names that look like references and were judged not to be are written down in
-//! [`NOT_REFERENCES`], so that a new name of the API asks for a judgement (`cargo xtask endpoints`). A name that stands
-//! in a place where only a reference makes sense is one even if the value is odd: the safe side.
+//! [`NOT_REFERENCES`], so that the judgement stays visible. A name that stands in a place where only a reference makes
+//! sense is one even if the value is odd: the safe side.
 //!
 //! Left out: the caller's own data ([`OWN_DATA`]), which is not looked into, and values: whose object it is, is for
 //! the caller of this module to find out.

@@ -158,6 +158,8 @@ fn items_with_their_content_are_replays() {
     for item in [
         r#"{"type":"message","id":"msg_0","role":"assistant","content":[{"type":"output_text","text":"x"}]}"#,
         r#"{"role":"user","content":"hello"}"#,
+        r#"{"type":"compaction_trigger"}"#,
+        r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBO"}}"#,
         r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}"#,
         r#"{"type":"image_generation_call","id":"ig_1","status":"completed","result":"iVBO"}"#,
         r#"{"type":"function_call","id":"fc_1","call_id":"call_1","name":"f","arguments":"{}"}"#,
