@@ -221,9 +221,68 @@ pub(crate) struct Events {
     pub(crate) error_event: ErrorEvent,
     /// The last event passed on: its sequence number is looked for only if the stream breaks.
     pub(crate) last: Bytes,
+    /// Events that came in one go and leave in one go.
+    pub(crate) gathered: Gathered,
     /// The last words that this stream must have ended with, where the upstream's framing cannot tell an end from a
     /// loss (a body that is delimited by the connection's close).
     pub(crate) must_end_with: &'static [&'static str],
+}
+
+/// Events on their way to one write.
+///
+/// The upstream's connection hands over chunk by chunk, also what it has read in one go. Written as they come, twenty
+/// events cost twenty system calls; so a chunk lets the other tasks of the worker run once, the connection's among
+/// them, and takes along what they brought. An event that comes alone waits for nothing but that.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    parts: Vec<Bytes>,
+    bytes: usize,
+    has_waited: bool,
+}
+
+/// What there is to do when the upstream has nothing more right now.
+enum Wait {
+    /// Nothing is gathered.
+    Nothing,
+    /// Let the other tasks run once.
+    Once,
+    /// They ran, and brought nothing.
+    NoMore,
+}
+
+impl Gathered {
+    /// Written at this size at the latest: a page of the socket's buffer.
+    const BYTES_MAX: usize = 16 * 1024;
+
+    fn takes(&self, bytes: &Bytes) -> bool {
+        self.bytes + bytes.len() < Gathered::BYTES_MAX
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.parts.push(bytes);
+        self.has_waited = false;
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) -> Wait {
+        if self.parts.is_empty() {
+            return Wait::Nothing;
+        }
+        if std::mem::replace(&mut self.has_waited, true) {
+            return Wait::NoMore;
+        }
+        cx.waker().wake_by_ref();
+        Wait::Once
+    }
+
+    fn take_with(&mut self, last: Bytes) -> Bytes {
+        self.bytes = 0;
+        let mut parts = std::mem::take(&mut self.parts);
+        if !last.is_empty() {
+            parts.push(last);
+        }
+        if parts.len() == 1 { parts.remove(0) } else { Bytes::from(parts.concat()) }
+    }
 }
 
 /// A limit on the time between two chunks, without a timer for answers that do not wait.
@@ -301,11 +360,17 @@ impl Passage {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             if let Some(bytes) = self.ready.take() {
-                return Poll::Ready(Step::Data(bytes));
+                match &mut self.events {
+                    Some(events) if events.gathered.takes(&bytes) => events.gathered.add(bytes),
+                    _ => return Poll::Ready(Step::Data(self.with_gathered(bytes))),
+                }
             }
             match self.state {
                 State::Flowing => {}
-                State::Finishing | State::Over => return Poll::Ready(Step::End),
+                State::Finishing | State::Over => {
+                    let rest = self.with_gathered(Bytes::new());
+                    return Poll::Ready(if rest.is_empty() { Step::End } else { Step::Data(rest) });
+                }
             }
             if self.cut.is_due() {
                 return Poll::Ready(self.stop(Ended::Revoked, revoked()));
@@ -326,6 +391,11 @@ impl Passage {
                     Err((ended, refusal)) => return Poll::Ready(self.stop(ended, *refusal)),
                 },
                 Poll::Pending => {
+                    match self.events.as_mut().map(|events| events.gathered.wait(cx)) {
+                        Some(Wait::Once) => return Poll::Pending,
+                        Some(Wait::NoMore) => return Poll::Ready(Step::Data(self.with_gathered(Bytes::new()))),
+                        Some(Wait::Nothing) | None => {}
+                    }
                     if self.cut.poll(cx).is_ready() {
                         continue;
                     }
@@ -377,11 +447,22 @@ impl Passage {
         Ok(())
     }
 
+    /// What was gathered, and then `bytes`.
+    fn with_gathered(&mut self, bytes: Bytes) -> Bytes {
+        match &mut self.events {
+            Some(events) => events.gathered.take_with(bytes),
+            None => bytes,
+        }
+    }
+
     /// Ends the answer before its end.
     fn stop(&mut self, ended: Ended, refusal: Refusal) -> Step {
         self.state = State::Over;
         match &self.events {
-            Some(events) => Step::LastWords(Bytes::from(events.last_words(&refusal)), ended, Box::new(refusal)),
+            Some(events) => {
+                let words = Bytes::from(events.last_words(&refusal));
+                Step::LastWords(self.with_gathered(words), ended, Box::new(refusal))
+            }
             None => Step::Break(ended, Box::new(refusal)),
         }
     }

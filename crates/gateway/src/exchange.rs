@@ -30,7 +30,7 @@ pub(crate) async fn exchange(
     connection: Arc<ConnectionState>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let mut record = Record::begin(&worker, &connection, request.method(), request.headers());
+    let mut record = Record::begin(&worker, &connection, request.method(), request.version(), request.headers());
     let mut response = match way(&worker, &connection, request, &mut record).await {
         Ok(response) => response,
         Err(refusal) => {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use wire::refusal::{Reason, Refusal};
 use wire::sse::Boundary;
 
-use crate::answer::{Answer, Cut, Events, Idle, Passage, State, held_our_key, revoked};
+use crate::answer::{Answer, Cut, Events, Gathered, Idle, Passage, State, held_our_key, revoked};
 use crate::body;
 use crate::decode::{Decoder, Encoding};
 use crate::gate::Gate;
@@ -161,6 +161,7 @@ impl Back<'_, '_> {
             ids: place.map(|place| place.watch_events(endpoint)),
             error_event: endpoint.error_event,
             last: Bytes::new(),
+            gathered: Gathered::default(),
             must_end_with: if self.until_close { last_events(endpoint.family) } else { &[] },
         });
     }

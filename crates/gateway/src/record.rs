@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 use store::KeyEntry;
 use wire::refusal::Refusal;
 
@@ -61,6 +61,7 @@ pub(crate) struct Record {
     /// The caller's `X-Client-Request-Id`.
     pub(crate) client_request_id: Option<String>,
     method: Method,
+    version: Version,
     address: IpAddr,
     /// The endpoint's row, once found.
     pub(crate) row: Option<Row>,
@@ -98,6 +99,7 @@ impl Record {
         worker: &Arc<Worker>,
         connection: &Arc<ConnectionState>,
         method: &Method,
+        version: Version,
         headers: &HeaderMap,
     ) -> Box<Record> {
         let trusted = &worker.gate.settings.trusted_proxies;
@@ -106,6 +108,7 @@ impl Record {
             request_id: worker.ids.next(),
             client_request_id: headers.get("x-client-request-id").map(|value| client_text(value.as_bytes())),
             method: method.clone(),
+            version,
             address: client_address(connection.peer, connection.proxied, headers, trusted),
             row: None,
             caller: None,
@@ -153,7 +156,7 @@ impl Record {
         text(&mut line, "client_request_id", self.client_request_id.as_deref());
         text(&mut line, "method", Some(self.method.as_str()).filter(|method| method.len() <= 16));
         text(&mut line, "endpoint", self.row.map(|row| row.endpoint.path));
-        let _ = write!(line, ",\"status\":{}", self.status);
+        let _ = write!(line, ",\"protocol\":\"{:?}\",\"status\":{}", self.version, self.status);
         text(&mut line, "code", self.code);
         text(&mut line, "cause", self.cause.as_deref());
         text(&mut line, "ended", Some(self.ended.word()));

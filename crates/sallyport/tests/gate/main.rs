@@ -10,4 +10,5 @@ mod operation;
 mod ownership;
 mod secrets;
 mod streaming;
+mod tls;
 mod world;

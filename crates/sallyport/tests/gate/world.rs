@@ -175,8 +175,9 @@ fn spawn(folder: &std::path::Path, environment: &[(&str, &str)]) -> (Child, Sock
     loop {
         let text = std::fs::read(folder.join("stderr")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text[usize::try_from(seen).expect("small").min(text.len())..]).into_owned();
-        let open = text.split("Sallyport is open at http://").nth(1).and_then(|rest| rest.split('\n').next());
-        if let Some(address) = open.and_then(|address| address.trim().parse().ok()) {
+        let open = text.split("Sallyport is open at ").nth(1).and_then(|rest| rest.split('\n').next());
+        let address = open.and_then(|url| url.split("://").nth(1));
+        if let Some(address) = address.and_then(|address| address.trim().parse().ok()) {
             return (child, address);
         }
         let ended = child.try_wait().expect("a child");
