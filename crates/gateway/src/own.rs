@@ -141,15 +141,23 @@ impl Place {
         self.record(ids);
     }
 
-    /// Watches a stream of events for them.
+    /// Watches a stream of events for them: its first events, and the last where the whole object comes once more.
     pub(crate) fn watch_events(self, endpoint: &'static Endpoint) -> EventIds {
-        EventIds { place: Some(self), endpoint, seen: 0 }
+        let book = Arc::clone(&self.book);
+        let last = book.place(&self.project, self.family).ok();
+        EventIds { first: Some(self), last, endpoint, seen: 0 }
     }
 }
 
-/// Watches the first events of a stream for ids of new objects.
+/// Events that carry a finished response, with the items and containers that came to be on the way.
+const LAST_EVENTS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
+
+/// Watches a stream for ids of new objects.
 pub(crate) struct EventIds {
-    place: Option<Place>,
+    /// For the first ids, which the caller may use at once.
+    first: Option<Place>,
+    /// For those in the last event.
+    last: Option<Place>,
     endpoint: &'static Endpoint,
     seen: usize,
 }
@@ -157,25 +165,37 @@ pub(crate) struct EventIds {
 impl EventIds {
     /// Looks through whole events; `true` when there is nothing more to watch for.
     pub(crate) fn watch(&mut self, events: &Bytes) -> bool {
+        let has_last = || LAST_EVENTS.iter().any(|name| memchr::memmem::find(events, name.as_bytes()).is_some());
+        if self.first.is_none() && !has_last() {
+            return false;
+        }
         for event in sse::events(events) {
             self.seen += 1;
-            let mut ids = ids_in(&event.data, self.endpoint.makes);
-            // Typed events carry the object inside: `{"type": "response.created", "response": {"id": …}}`.
-            for holder in ["response", "session", "run"] {
-                if let Some(inner) = member(&event.data, holder) {
-                    ids.extend(ids_in(inner.get().as_bytes(), self.endpoint.makes));
+            let is_last = LAST_EVENTS.contains(&event.name.as_str());
+            if (if is_last { &self.last } else { &self.first }).is_some() {
+                let ids = self.ids(&event.data);
+                let place = if is_last { &mut self.last } else { &mut self.first };
+                if let Some(place) = place.take_if(|_| !ids.is_empty()) {
+                    place.record(ids);
                 }
             }
-            if !ids.is_empty()
-                && let Some(place) = self.place.take()
-            {
-                place.record(ids);
-            }
-            if self.place.is_none() || self.seen >= EVENTS_WATCHED_MAX {
-                return true;
+            if self.seen >= EVENTS_WATCHED_MAX {
+                self.first = None;
             }
         }
-        false
+        // Only responses end with their whole object.
+        self.first.is_none() && (self.last.is_none() || self.endpoint.family != "responses")
+    }
+
+    fn ids(&self, data: &[u8]) -> Vec<String> {
+        let mut ids = ids_in(data, self.endpoint.makes);
+        // Typed events carry the object inside: `{"type": "response.created", "response": {"id": …}}`.
+        for holder in ["response", "session", "run"] {
+            if let Some(inner) = member(data, holder) {
+                ids.extend(ids_in(inner.get().as_bytes(), self.endpoint.makes));
+            }
+        }
+        ids
     }
 }
 
@@ -249,6 +269,48 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A store that remembers.
+    #[derive(Default)]
+    struct Memory(Mutex<HashMap<String, ProjectId>>);
+
+    #[async_trait::async_trait]
+    impl Owners for Memory {
+        async fn record(&self, owners: &[ObjectOwner]) -> Result<u64, store::StoreError> {
+            let mut known = self.0.lock().expect("not poisoned");
+            known.extend(owners.iter().map(|owner| (owner.object_id.clone(), owner.project.clone())));
+            Ok(0)
+        }
+        async fn owner_of(&self, object_id: &str) -> Result<Option<ProjectId>, store::StoreError> {
+            Ok(self.0.lock().expect("not poisoned").get(object_id).cloned())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_s_ids_are_known_before_its_events_pass_and_stay_known_on_disk() {
+        let store = Arc::new(Memory::default());
+        let book = OwnerBook::open(store.clone(), Arc::default());
+        let (mine, other) = (ProjectId::new("proj_a"), ProjectId::new("proj_b"));
+        let row = wire::endpoint::find("POST", "/v1/responses").expect("a row").endpoint;
+        let mut ids = book.place(&mine, "responses").expect("room").watch_events(row);
+        let created = b"event: response.created\ndata: {\"response\":{\"id\":\"resp_1\",\"output\":[]}}\n\n";
+        assert!(!ids.watch(&Bytes::from_static(created)));
+        book.check("resp_1", &mine).await.expect("known at once");
+        assert_eq!(book.check("resp_1", &other).await.expect_err("another's").status(), 404);
+        for _ in 0..20 {
+            let delta = b"event: response.output_text.delta\ndata: {\"delta\":\"x\"}\n\n";
+            assert!(!ids.watch(&Bytes::from_static(delta)));
+        }
+        let done =
+            b"event: response.completed\ndata: {\"response\":{\"id\":\"resp_1\",\"output\":[{\"id\":\"msg_1\"}]}}\n\n";
+        assert!(ids.watch(&Bytes::from_static(done)));
+        book.check("msg_1", &mine).await.expect("known at once");
+        drop(ids);
+        while store.0.lock().expect("not poisoned").len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        book.check("msg_1", &mine).await.expect("known from the store");
+    }
 
     #[test]
     fn ids_are_found_where_the_table_says() {

@@ -15,7 +15,8 @@ fn chain() -> (World, World) {
     let upstream = Upstream::start(Options { key: Some(UPSTREAM_KEY.into()), ..Options::default() });
     let url = upstream.url();
     let config = format!("[tls]\ncertificate = {certificate:?}\nprivate_key = {key:?}");
-    let inner = World::start(upstream, &config, &[("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY), ("SALLYPORT_UPSTREAM_URL", &url)]);
+    let inner =
+        World::start(upstream, &config, &[("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY), ("SALLYPORT_UPSTREAM_URL", &url)]);
     let url = format!("https://{}/v1", inner.address);
     let config = format!("[upstream]\nca_file = {certificate:?}");
     let spare = Upstream::start(Options::default());
