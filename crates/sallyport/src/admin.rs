@@ -65,8 +65,7 @@ impl Admin {
             }
             Action::Create { name } => {
                 let made = gate.call(Method::POST, "/admin_api_keys", Some(&json!({"name": name})))?;
-                let (id, value) = (made["id"].as_str().unwrap_or_default(), made["value"].as_str().unwrap_or_default());
-                gate.tell(&made, &format!("{value}\nThis secret is not shown again. The key's id is {id}."));
+                gate.tell_key(&made);
             }
             Action::Revoke { key } => {
                 let gone = gate.call(Method::DELETE, &format!("/admin_api_keys/{key}"), None)?;

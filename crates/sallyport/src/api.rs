@@ -101,6 +101,12 @@ impl Gate {
         }
     }
 
+    /// Prints a new key's secret, the only time that it is shown.
+    pub(crate) fn tell_key(&self, made: &Value) {
+        let (id, value) = (made["id"].as_str().unwrap_or_default(), made["value"].as_str().unwrap_or_default());
+        self.tell(made, &format!("{value}\nThis secret is not shown again. The key's id is {id}."));
+    }
+
     /// Prints one object, or words about it.
     pub(crate) fn tell(&self, object: &Value, words: &str) {
         if self.json { println!("{object:#}") } else { println!("{words}") }

@@ -61,8 +61,7 @@ impl Key {
             Action::Create { project, name, expires_in_seconds } => {
                 let body = json!({"name": name, "expires_in_seconds": expires_in_seconds});
                 let made = gate.call(Method::POST, &format!("/projects/{project}/api_keys"), Some(&body))?;
-                let (id, value) = (made["id"].as_str().unwrap_or_default(), made["value"].as_str().unwrap_or_default());
-                gate.tell(&made, &format!("{value}\nThis secret is not shown again. The key's id is {id}."));
+                gate.tell_key(&made);
             }
             Action::Revoke { project, key } => {
                 let gone = gate.call(Method::DELETE, &format!("/projects/{project}/api_keys/{key}"), None)?;

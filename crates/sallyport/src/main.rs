@@ -7,6 +7,7 @@ mod key;
 mod model;
 mod project;
 mod serve;
+mod service_account;
 mod vault;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Project(project::Project),
     /// List, create or revoke keys of a running gate.
     Key(key::Key),
+    /// List, create or delete service accounts of a running gate, and make keys of them.
+    ServiceAccount(service_account::ServiceAccount),
     /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
     Admin(admin::Admin),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Project(project) => project.run(),
         Command::Key(key) => key.run(),
+        Command::ServiceAccount(account) => account.run(),
         Command::Admin(admin) => admin.run(),
     };
     match result {

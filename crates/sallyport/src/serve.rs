@@ -108,7 +108,7 @@ impl Serve {
             true => RequestLog::to(Box::new(std::io::stdout())).map(|(log, writer)| (log, Some(writer)))?,
             false => (RequestLog::off(), None),
         };
-        greet(&url, started.as_ref(), &settings, &local, &data);
+        greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
         let control: Arc<dyn ControlPlane> = Arc::new(Control(console));
         let parts = Parts { settings, directory, shape, pepper, owners: store.clone(), control, local, clock, log };
         let gate = Gate::new(parts);
@@ -178,8 +178,16 @@ fn write_bootstrap(path: &Path, url: &str, started: &Started) -> Result<()> {
     file.with_context(failed)?.write_all(format!("{json}\n").as_bytes()).with_context(failed)
 }
 
-/// Tells the person at the terminal where things are and what to do next. Secrets only at the first start.
-fn greet(url: &str, started: Option<&Started>, settings: &gateway::settings::Settings, local: &Local, data: &Path) {
+/// Tells the person at the terminal where things are and what to do next. Secrets only at the first start, and not
+/// where a file was named for them: then nobody may be at the terminal, and what is printed may be kept.
+fn greet(
+    url: &str,
+    started: Option<&Started>,
+    bootstrap: Option<&Path>,
+    settings: &gateway::settings::Settings,
+    local: &Local,
+    data: &Path,
+) {
     let answers = match (&settings.upstream, local) {
         (Some(upstream), _) => format!("{}://{}{}", upstream.scheme, upstream.authority, upstream.base_path),
         (None, Local::Ready(_)) => {
@@ -199,6 +207,10 @@ fn greet(url: &str, started: Option<&Started>, settings: &gateway::settings::Set
         );
         return;
     };
+    if let Some(path) = bootstrap {
+        eprintln!("{text}  keys       in {}\n", path.display());
+        return;
+    }
     let (admin, project) = (started.admin_key.expose(), started.project_key.expose());
     text.push_str(&format!(
         "\nShown once, keep them now:\n  admin key    {admin}\n  project key  {project}\n\nTry it:\n  curl {url}/v1/chat/completions \\\n    \

@@ -81,13 +81,48 @@ fn a_stop_does_not_wait_longer_than_the_drain() {
 #[test]
 fn the_second_start_makes_no_new_keys() {
     let mut world = World::new();
-    let said = world.diagnostics();
-    assert!(said.contains(&world.project_key) && said.contains(&world.admin_key) && said.contains("curl "));
     world.restart("-TERM");
     let said = world.diagnostics();
-    let second = said.rsplit("Sallyport is open at").next().expect("a greeting");
-    assert!(!second.contains("sp-proj_") && !second.contains("sp-admin_"), "{second}");
+    assert!(said.contains("boot.json") && said.contains("admin recover"), "{said}");
+    assert!(
+        !said.contains("sp-proj_") && !said.contains("sp-admin_"),
+        "named a file, the keys are not printed: {said}"
+    );
     assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 200);
+}
+
+#[test]
+fn without_a_file_the_first_start_prints_keys_and_what_to_do_with_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let errors = folder.path().join("stderr");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .env_clear()
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create(&errors).expect("a file"))
+        .spawn()
+        .expect("starts");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let said = loop {
+        let said = std::fs::read_to_string(&errors).expect("readable");
+        if said.contains("message.content)") {
+            break said;
+        }
+        assert!(Instant::now() < deadline, "{said}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    child.kill().expect("ends");
+    child.wait().expect("ended");
+    for words in [
+        "admin key    sp-admin_",
+        "project key  sp-proj_",
+        "curl http://127.0.0.1:",
+        "from openai import OpenAI",
+        "make model",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
 }
 
 /// Runs the binary's command line against the gate.
@@ -120,6 +155,16 @@ fn the_command_line_administers_a_running_gate() {
     assert!(command(&world, &["key", "revoke", &id, key_id]).1.contains("is revoked"));
     assert_eq!(world.call(&secret, "GET", "/v1/models", &Value::Null).status, 401);
     assert!(command(&world, &["project", "list"]).1.contains("Search"));
+    let (_, said) = command(&world, &["service-account", "create", &id, "robot"]);
+    assert!(said.starts_with("sp-svc_"), "{said}");
+    let (_, accounts) = command(&world, &["service-account", "list", &id, "--json"]);
+    let accounts: Value = serde_json::from_str(&accounts).expect("JSON");
+    let account = accounts[0]["id"].as_str().expect("an id");
+    let (_, second) = command(&world, &["service-account", "key", &id, account, "second"]);
+    let second = second.lines().next().expect("a secret").to_owned();
+    assert_eq!(world.call(&second, "GET", "/v1/models", &Value::Null).status, 200);
+    assert!(command(&world, &["service-account", "delete", &id, account]).0);
+    assert_eq!(world.call(&second, "GET", "/v1/models", &Value::Null).status, 401);
     assert!(command(&world, &["project", "archive", &id]).0);
     assert!(!command(&world, &["project", "list"]).1.contains("Search"));
     let (ok, said) = command(&world, &["key", "list", "proj_none"]);
