@@ -237,7 +237,7 @@ pub(crate) struct Events {
 pub(crate) struct Gathered {
     parts: Vec<Bytes>,
     bytes: usize,
-    has_waited: bool,
+    waits: u8,
 }
 
 /// What there is to do when the upstream has nothing more right now.
@@ -254,6 +254,10 @@ impl Gathered {
     /// Written at this size at the latest: a page of the socket's buffer.
     const BYTES_MAX: usize = 16 * 1024;
 
+    /// Polls without anything new before what is there goes out. The HTTP library asks a body twice in one turn of its
+    /// task; the third time, the other tasks have had theirs.
+    const WAITS_MAX: u8 = 2;
+
     fn takes(&self, bytes: &Bytes) -> bool {
         self.bytes + bytes.len() < Gathered::BYTES_MAX
     }
@@ -261,16 +265,17 @@ impl Gathered {
     fn add(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
         self.parts.push(bytes);
-        self.has_waited = false;
+        self.waits = 0;
     }
 
     fn wait(&mut self, cx: &Context<'_>) -> Wait {
         if self.parts.is_empty() {
             return Wait::Nothing;
         }
-        if std::mem::replace(&mut self.has_waited, true) {
+        if self.waits >= Gathered::WAITS_MAX {
             return Wait::NoMore;
         }
+        self.waits += 1;
         cx.waker().wake_by_ref();
         Wait::Once
     }
