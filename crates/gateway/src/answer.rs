@@ -1,32 +1,21 @@
 //! The body of every answer, with what must happen at its end riding on it.
 //!
-//! Promises: the record is written and everything held is released when the body ends or is dropped, whichever way;
-//! a stream of events passes event by event, never half a one; an upstream that breaks, stalls or is cut off ends a
-//! client's event stream with an error event in the API's shape, and any other answer with a broken connection, so
-//! that nobody takes a part for the whole.
+//! Promise: the record is written and everything held is released when the body ends or is dropped, whichever way. What
+//! comes from the upstream is a [`Passage`]; the embedded model's events and whole bodies are here.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use store::KeyEntry;
-use tokio::time::{Instant, Sleep};
-use wire::endpoint::ErrorEvent;
 use wire::refusal::{Reason, Refusal};
-use wire::sse::Boundary;
 
-use crate::decode::{DecodeError, Decoder};
-use crate::own::EventIds;
-use crate::pool::Lease;
+use crate::passage::Passage;
 use crate::record::{Ended, Record};
-use crate::upstream::chain;
-use crate::withhold::Withhold;
 
 /// Ends a connection in the middle of an answer.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -76,7 +65,7 @@ impl Answer {
 }
 
 /// What a source gives at a poll.
-enum Step {
+pub(crate) enum Step {
     Data(Bytes),
     End,
     /// The last words of a stream that could not go on.
@@ -163,12 +152,12 @@ impl Cut {
         Cut { key, waiting: None }
     }
 
-    fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.key.revocation.is_revoked()
     }
 
     /// Wakes the task when the key is revoked.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waiting = self.waiting.get_or_insert_with(|| {
             let key = Arc::clone(&self.key);
             Box::pin(async move { key.revocation.revoked().await })
@@ -180,363 +169,6 @@ impl Cut {
 /// The refusal that ends an answer whose key was revoked.
 pub(crate) fn revoked() -> Refusal {
     Refusal::new(Reason::RevokedKey, "This API key was revoked while the answer was running. Use another key.")
-}
-
-fn broke_off() -> Refusal {
-    let public = "The upstream's answer broke off before its end. What came before is incomplete; retry.";
-    Refusal::new(Reason::UpstreamBroken, public)
-}
-
-/// An upstream's body on its way to the client.
-pub(crate) struct Passage {
-    pub(crate) body: Incoming,
-    /// The connection that the body comes on.
-    pub(crate) lease: Option<Lease>,
-    pub(crate) decoder: Option<Decoder>,
-    pub(crate) withhold: Option<Withhold>,
-    /// Present for `text/event-stream`.
-    pub(crate) events: Option<Events>,
-    pub(crate) cut: Cut,
-    pub(crate) idle: Idle,
-    /// What is ready to go out.
-    pub(crate) ready: Option<Bytes>,
-    pub(crate) state: State,
-}
-
-/// Where a passage is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// The upstream is being read.
-    Flowing,
-    /// The upstream ended well; what is ready goes out, then the end.
-    Finishing,
-    /// Nothing follows.
-    Over,
-}
-
-/// What a stream of events needs.
-pub(crate) struct Events {
-    pub(crate) boundary: Boundary,
-    pub(crate) ids: Option<EventIds>,
-    pub(crate) error_event: ErrorEvent,
-    /// The last event passed on: its sequence number is looked for only if the stream breaks.
-    pub(crate) last: Bytes,
-    /// Events that came in one go and leave in one go.
-    pub(crate) gathered: Gathered,
-    /// The last words that this stream must have ended with, where the upstream's framing cannot tell an end from a
-    /// loss (a body that is delimited by the connection's close).
-    pub(crate) must_end_with: &'static [&'static str],
-}
-
-/// Events on their way to one write.
-///
-/// The upstream's connection hands over chunk by chunk, also what it has read in one go. Written as they come, twenty
-/// events cost twenty system calls; so a chunk lets the other tasks of the worker run once, the connection's among
-/// them, and takes along what they brought. An event that comes alone waits for nothing but that.
-#[derive(Default)]
-pub(crate) struct Gathered {
-    parts: Vec<Bytes>,
-    bytes: usize,
-    waits: u8,
-}
-
-/// What there is to do when the upstream has nothing more right now.
-enum Wait {
-    /// Nothing is gathered.
-    Nothing,
-    /// Let the other tasks run once.
-    Once,
-    /// They ran, and brought nothing.
-    NoMore,
-}
-
-impl Gathered {
-    /// Written at this size at the latest: a page of the socket's buffer.
-    const BYTES_MAX: usize = 16 * 1024;
-
-    /// Polls without anything new before what is there goes out. The HTTP library asks a body twice in one turn of its
-    /// task; the third time, the other tasks have had theirs.
-    const WAITS_MAX: u8 = 2;
-
-    fn takes(&self, bytes: &Bytes) -> bool {
-        self.bytes + bytes.len() < Gathered::BYTES_MAX
-    }
-
-    fn add(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        self.parts.push(bytes);
-        self.waits = 0;
-    }
-
-    fn wait(&mut self, cx: &Context<'_>) -> Wait {
-        if self.parts.is_empty() {
-            return Wait::Nothing;
-        }
-        if self.waits >= Gathered::WAITS_MAX {
-            return Wait::NoMore;
-        }
-        self.waits += 1;
-        cx.waker().wake_by_ref();
-        Wait::Once
-    }
-
-    fn take_with(&mut self, last: Bytes) -> Bytes {
-        self.bytes = 0;
-        let mut parts = std::mem::take(&mut self.parts);
-        if !last.is_empty() {
-            parts.push(last);
-        }
-        if parts.len() == 1 { parts.remove(0) } else { Bytes::from(parts.concat()) }
-    }
-}
-
-/// A limit on the time between two chunks, without a timer for answers that do not wait.
-pub(crate) struct Idle {
-    limit: Duration,
-    last: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Idle {
-    pub(crate) fn new(limit: Duration) -> Idle {
-        Idle { limit, last: Instant::now(), sleep: None }
-    }
-
-    fn progress(&mut self) {
-        // The time matters only once a timer runs.
-        if self.sleep.is_some() {
-            self.last = Instant::now();
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.sleep.is_none() {
-            self.last = Instant::now();
-        }
-        loop {
-            let due = self.last + self.limit;
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            std::task::ready!(sleep.as_mut().poll(cx));
-            // Chunks came since the timer was set: it moves on rather than being reset for each.
-            if self.last + self.limit <= Instant::now() {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(self.last + self.limit);
-        }
-    }
-}
-
-impl Drop for Passage {
-    /// A body that was read to its end leaves a connection that can be used again; any other closes it.
-    fn drop(&mut self) {
-        let is_read = self.state == State::Finishing || self.body.is_end_stream();
-        if let Some(lease) = self.lease.take().filter(|_| is_read) {
-            lease.give_back();
-        }
-    }
-}
-
-impl Passage {
-    /// Waits for the first bytes, so that what is wrong with them can still be said with a status.
-    ///
-    /// # Errors
-    /// When the body cannot be passed on.
-    pub(crate) async fn begin(&mut self) -> Result<(), Refusal> {
-        match std::future::poll_fn(|cx| self.poll_step(cx)).await {
-            Step::Data(bytes) => {
-                self.ready = Some(bytes);
-                Ok(())
-            }
-            Step::End => Ok(()),
-            Step::LastWords(_, _, refusal) | Step::Break(_, refusal) => Err(*refusal),
-        }
-    }
-
-    /// Whether nothing follows: known without asking where the upstream gave a length.
-    fn is_over(&self) -> bool {
-        let is_drained = || {
-            let holds_back = self.events.is_some() || self.decoder.is_some();
-            let holds_tail = self.withhold.as_ref().is_some_and(Withhold::is_holding);
-            !holds_back && !holds_tail && self.body.is_end_stream()
-        };
-        self.ready.is_none() && (self.state != State::Flowing || is_drained())
-    }
-
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        loop {
-            if let Some(bytes) = self.ready.take() {
-                match &mut self.events {
-                    Some(events) if events.gathered.takes(&bytes) => events.gathered.add(bytes),
-                    _ => return Poll::Ready(Step::Data(self.with_gathered(bytes))),
-                }
-            }
-            match self.state {
-                State::Flowing => {}
-                State::Finishing | State::Over => {
-                    let rest = self.with_gathered(Bytes::new());
-                    return Poll::Ready(if rest.is_empty() { Step::End } else { Step::Data(rest) });
-                }
-            }
-            if self.cut.is_due() {
-                return Poll::Ready(self.stop(Ended::Revoked, revoked()));
-            }
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(chunk) = frame.into_data() else { continue };
-                    self.idle.progress();
-                    if let Err((ended, refusal)) = self.take_chunk(chunk) {
-                        return Poll::Ready(self.stop(ended, *refusal));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(self.stop(Ended::UpstreamBroke, broke_off().cause(chain(&error))));
-                }
-                Poll::Ready(None) => match self.finish() {
-                    Ok(()) => self.state = State::Finishing,
-                    Err((ended, refusal)) => return Poll::Ready(self.stop(ended, *refusal)),
-                },
-                Poll::Pending => {
-                    match self.events.as_mut().map(|events| events.gathered.wait(cx)) {
-                        Some(Wait::Once) => return Poll::Pending,
-                        Some(Wait::NoMore) => return Poll::Ready(Step::Data(self.with_gathered(Bytes::new()))),
-                        Some(Wait::Nothing) | None => {}
-                    }
-                    if self.cut.poll(cx).is_ready() {
-                        continue;
-                    }
-                    std::task::ready!(self.idle.poll(cx));
-                    let seconds = self.idle.limit.as_secs();
-                    let public =
-                        format!("The upstream sent nothing for {seconds} seconds in the middle of its answer. Retry.");
-                    let refusal = Refusal::new(Reason::UpstreamTimeout, public);
-                    return Poll::Ready(self.stop(Ended::UpstreamBroke, refusal));
-                }
-            }
-        }
-    }
-
-    /// Runs a chunk through decoding, the watch for our own key, and the cut into whole events.
-    fn take_chunk(&mut self, chunk: Bytes) -> Result<(), (Ended, Box<Refusal>)> {
-        let chunk = match &mut self.decoder {
-            Some(decoder) => Bytes::from(decoder.feed(&chunk).map_err(undecodable)?),
-            None => chunk,
-        };
-        let chunk = match &mut self.withhold {
-            Some(withhold) => withhold.feed(chunk).map_err(|_| (Ended::Withheld, Box::new(held_our_key())))?,
-            None => chunk,
-        };
-        let chunk = match &mut self.events {
-            Some(events) => events.pass(chunk)?,
-            None => chunk,
-        };
-        self.ready = Some(chunk).filter(|chunk| !chunk.is_empty());
-        Ok(())
-    }
-
-    /// The upstream's clean end: what was held back passes.
-    fn finish(&mut self) -> Result<(), (Ended, Box<Refusal>)> {
-        let mut rest = match self.decoder.take() {
-            Some(decoder) => Bytes::from(decoder.finish().map_err(undecodable)?),
-            None => Bytes::new(),
-        };
-        if let Some(withhold) = &mut self.withhold {
-            let passed = withhold.feed(rest).map_err(|_| (Ended::Withheld, Box::new(held_our_key())))?;
-            rest = join(passed, withhold.finish());
-        }
-        if let Some(events) = &mut self.events {
-            let passed = events.pass(rest)?;
-            rest = join(passed, events.boundary.finish());
-            events.check_end()?;
-        }
-        self.ready = Some(rest).filter(|rest| !rest.is_empty());
-        Ok(())
-    }
-
-    /// What was gathered, and then `bytes`.
-    fn with_gathered(&mut self, bytes: Bytes) -> Bytes {
-        match &mut self.events {
-            Some(events) => events.gathered.take_with(bytes),
-            None => bytes,
-        }
-    }
-
-    /// Ends the answer before its end.
-    fn stop(&mut self, ended: Ended, refusal: Refusal) -> Step {
-        self.state = State::Over;
-        match &self.events {
-            Some(events) => {
-                let words = Bytes::from(events.last_words(&refusal));
-                Step::LastWords(self.with_gathered(words), ended, Box::new(refusal))
-            }
-            None => Step::Break(ended, Box::new(refusal)),
-        }
-    }
-}
-
-fn join(first: Bytes, second: Bytes) -> Bytes {
-    match (first.is_empty(), second.is_empty()) {
-        (_, true) => first,
-        (true, false) => second,
-        (false, false) => [first, second].concat().into(),
-    }
-}
-
-impl Events {
-    fn pass(&mut self, chunk: Bytes) -> Result<Bytes, (Ended, Box<Refusal>)> {
-        let whole = self.boundary.push(chunk).map_err(|error| {
-            let public =
-                "The upstream sent an event over the gate's limit. Ask its operator to raise limits.event_bytes_max.";
-            (Ended::Withheld, Box::new(Refusal::new(Reason::UpstreamBroken, public).cause(error)))
-        })?;
-        if !whole.is_empty() {
-            if let Some(ids) = &mut self.ids
-                && ids.watch(&whole)
-            {
-                self.ids = None;
-            }
-            self.last = whole.clone();
-        }
-        Ok(whole)
-    }
-
-    /// A stream that only the closed connection delimits is whole if its last event is a last event.
-    fn check_end(&self) -> Result<(), (Ended, Box<Refusal>)> {
-        let ends = |end: &&str| memchr::memmem::find(&self.last, end.as_bytes()).is_some();
-        if self.must_end_with.is_empty() || self.must_end_with.iter().any(ends) {
-            return Ok(());
-        }
-        Err((Ended::UpstreamBroke, Box::new(broke_off())))
-    }
-
-    fn last_words(&self, refusal: &Refusal) -> String {
-        match self.error_event {
-            ErrorEvent::Data => refusal.chat_event(),
-            ErrorEvent::Typed => refusal.responses_event(next_sequence_number(&self.last)),
-        }
-    }
-}
-
-/// One more than the last `sequence_number` in these events, 0 when there is none.
-fn next_sequence_number(events: &[u8]) -> u64 {
-    const NAME: &[u8] = b"\"sequence_number\":";
-    let Some(at) = memchr::memmem::rfind(events, NAME) else { return 0 };
-    let digits = events[at + NAME.len()..].iter().skip_while(|byte| byte.is_ascii_whitespace());
-    let digits = digits.take_while(|byte| byte.is_ascii_digit());
-    digits
-        .fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
-        .saturating_add(1)
-}
-
-fn undecodable(error: DecodeError) -> (Ended, Box<Refusal>) {
-    let public = "The upstream's answer was compressed although the gate asked for plain text, and could not be decoded within its limit.";
-    (Ended::Withheld, Box::new(Refusal::new(Reason::UpstreamBroken, public).cause(error)))
-}
-
-/// The refusal in place of an answer that holds the gate's own key.
-pub(crate) fn held_our_key() -> Refusal {
-    let public =
-        "The upstream's answer contained the gate's own credentials and was withheld. Tell the gate's operator.";
-    Refusal::new(Reason::UpstreamSecretWithheld, public)
 }
 
 /// The embedded model's events.
@@ -564,28 +196,5 @@ impl LocalEvents {
         self.over = true;
         let refusal = revoked();
         Poll::Ready(Step::LastWords(Bytes::from(refusal.chat_event()), Ended::Revoked, Box::new(refusal)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sequence_goes_on_after_the_last_event() {
-        assert_eq!(next_sequence_number(b"data: {\"sequence_number\":7}\n\ndata: {\"sequence_number\": 12}\n\n"), 13);
-        assert_eq!(next_sequence_number(b"data: {}\n\n"), 0);
-        assert_eq!(next_sequence_number(b"data: {\"sequence_number\":99999999999999999999999}\n\n"), u64::MAX);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn idle_time_counts_from_the_last_chunk() {
-        let mut idle = Idle::new(Duration::from_secs(10));
-        let begun = Instant::now();
-        assert!(std::future::poll_fn(|cx| Poll::Ready(idle.poll(cx).is_pending())).await);
-        tokio::time::advance(Duration::from_secs(8)).await;
-        idle.progress();
-        std::future::poll_fn(|cx| idle.poll(cx)).await;
-        assert!(begun.elapsed() >= Duration::from_secs(18));
     }
 }

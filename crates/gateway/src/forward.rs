@@ -14,12 +14,14 @@ use serde::Deserialize;
 use wire::refusal::{Reason, Refusal};
 use wire::sse::Boundary;
 
-use crate::answer::{Answer, Cut, Events, Gathered, Idle, Passage, State, held_our_key, revoked};
+use crate::answer::{Answer, Cut, revoked};
 use crate::body;
 use crate::decode::{Decoder, Encoding};
 use crate::gate::Gate;
 use crate::headers::{self, UPSTREAM_REQUEST_ID};
 use crate::own::Place;
+use crate::pace::{Gathered, Idle};
+use crate::passage::{Events, Passage, State, held_our_key};
 use crate::pool::Lease;
 use crate::prepare::Prepared;
 use crate::record::{Record, client_text};

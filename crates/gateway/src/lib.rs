@@ -9,7 +9,7 @@
 //! 4. [`own`]: whose object the path names, where projects share an upstream account.
 //! 5. [`prepare`]: the body, read within its bounds and checked; the bytes that will be sent.
 //! 6. [`forward`] with [`upstream`], or [`local`] for the embedded model, or [`control`] for administration.
-//! 7. [`answer`]: the body on its way back, event by event, with what must happen at its end riding on it.
+//! 7. [`passage`]: the body on its way back, event by event; [`answer`]: what must happen at its end riding on it.
 //! 8. [`record`]: one log line and the metrics, however it ended.
 //!
 //! What is not built yet (limits, money, inspection, tool policy) has its place between these in the design.
@@ -32,6 +32,8 @@ mod ids;
 mod local;
 mod metrics;
 mod own;
+mod pace;
+mod passage;
 mod pool;
 mod prepare;
 mod record;
