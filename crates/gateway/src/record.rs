@@ -4,10 +4,10 @@
 //! that left, a panic, the drain; stages add what they learn; no body, no header value that could be a secret, and no
 //! key but its id is ever in it. The fields are documented in docs/reference/request-log.md.
 
-use std::fmt::Write as _;
+use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Method, Version};
 use store::KeyEntry;
@@ -148,36 +148,38 @@ impl Record {
         self.answered = Some(Instant::now());
     }
 
-    fn line(&self, output: &mut Vec<u8>, total_us: u128) {
-        let mut line = String::with_capacity(640);
+    fn line(&self, line: &mut Vec<u8>, total: Duration) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let _ = write!(line, "{{\"time\":{}.{:03}", now.as_secs(), now.subsec_millis());
-        let _ = write!(line, ",\"event\":\"exchange\",\"request_id\":\"{}\"", self.request_id);
-        text(&mut line, "client_request_id", self.client_request_id.as_deref());
-        text(&mut line, "method", Some(self.method.as_str()).filter(|method| method.len() <= 16));
-        text(&mut line, "endpoint", self.row.map(|row| row.endpoint.path));
-        let _ = write!(line, ",\"protocol\":\"{:?}\",\"status\":{}", self.version, self.status);
-        text(&mut line, "code", self.code);
-        text(&mut line, "cause", self.cause.as_deref());
-        text(&mut line, "ended", Some(self.ended.word()));
+        line.extend_from_slice(b"{\"event\":\"exchange\"");
+        thousandths(line, "time", now.as_secs(), now.subsec_millis());
+        text(line, "request_id", Some(&self.request_id));
+        text(line, "client_request_id", self.client_request_id.as_deref());
+        text(line, "method", Some(self.method.as_str()).filter(|method| method.len() <= 16));
+        text(line, "endpoint", self.row.map(|row| row.endpoint.path));
+        text(line, "protocol", Some(if self.version < Version::HTTP_2 { "HTTP/1.1" } else { "HTTP/2.0" }));
+        number(line, "status", self.status.into());
+        text(line, "code", self.code);
+        text(line, "cause", self.cause.as_deref());
+        text(line, "ended", Some(self.ended.word()));
         if let Some(caller) = &self.caller {
-            text(&mut line, "project_id", caller.key.project.as_ref().map(|id| id.as_str()));
-            text(&mut line, "key_id", Some(caller.key.id.as_str()));
+            text(line, "project_id", caller.key.project.as_ref().map(|id| id.as_str()));
+            text(line, "key_id", Some(caller.key.id.as_str()));
         }
-        text(&mut line, "model", self.model.as_deref());
-        let _ = write!(line, ",\"stream\":{}", self.streamed);
+        text(line, "model", self.model.as_deref());
+        line.extend_from_slice(if self.streamed { b",\"stream\":true" } else { b",\"stream\":false" });
         if let Some(status) = self.upstream_status {
-            let _ = write!(line, ",\"upstream_status\":{status},\"attempts\":{}", self.attempts);
+            number(line, "upstream_status", status.into());
+            number(line, "attempts", self.attempts.into());
         }
-        text(&mut line, "upstream_request_id", self.upstream_request_id.as_deref());
-        let _ = write!(line, ",\"request_bytes\":{},\"response_bytes\":{}", self.request_bytes, self.response_bytes);
+        text(line, "upstream_request_id", self.upstream_request_id.as_deref());
+        number(line, "request_bytes", self.request_bytes);
+        number(line, "response_bytes", self.response_bytes);
         if let Some(answered) = self.answered {
-            let head_us = answered.duration_since(self.started).as_micros();
-            let _ = write!(line, ",\"head_ms\":{}.{:03}", head_us / 1_000, head_us % 1_000);
+            milliseconds(line, "head_ms", answered.duration_since(self.started));
         }
-        let _ = write!(line, ",\"total_ms\":{}.{:03}", total_us / 1_000, total_us % 1_000);
+        milliseconds(line, "total_ms", total);
+        // Writing to memory cannot fail.
         let _ = writeln!(line, ",\"address\":\"{}\"}}", self.address);
-        output.extend_from_slice(line.as_bytes());
     }
 }
 
@@ -188,34 +190,62 @@ impl Drop for Record {
         }
         let total = self.started.elapsed();
         self.worker.gate.metrics.exchanged(self.row, self.status, total, self.ended);
-        self.worker.log.line(|output| self.line(output, total.as_micros()));
+        self.worker.log.line(|line| self.line(line, total));
     }
 }
 
+/// A member's name, up to its value.
+fn name(line: &mut Vec<u8>, name: &str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+}
+
+/// A member with a whole number.
+fn number(line: &mut Vec<u8>, member: &str, value: u64) {
+    name(line, member);
+    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A member with a number and three decimals.
+fn thousandths(line: &mut Vec<u8>, member: &str, whole: u64, thousandths: u32) {
+    number(line, member, whole);
+    let digit = |unit: u32| b'0' + u8::try_from(thousandths / unit % 10).unwrap_or_default();
+    line.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+}
+
+/// A member with a time in milliseconds.
+fn milliseconds(line: &mut Vec<u8>, member: &str, time: Duration) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    thousandths(line, member, micros / 1_000, u32::try_from(micros % 1_000).unwrap_or_default());
+}
+
 /// A member with a text value; absent values are left out.
-fn text(line: &mut String, name: &str, value: Option<&str>) {
+fn text(line: &mut Vec<u8>, member: &str, value: Option<&str>) {
     let Some(value) = value else { return };
-    line.push_str(",\"");
-    line.push_str(name);
-    line.push_str("\":\"");
+    name(line, member);
+    line.push(b'"');
     // Nearly every value is plain.
     if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-        line.push_str(value);
-        line.push('"');
-        return;
+        line.extend_from_slice(value.as_bytes());
+    } else {
+        escaped(line, value);
     }
+    line.push(b'"');
+}
+
+fn escaped(line: &mut Vec<u8>, value: &str) {
     for char in value.chars() {
         match char {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
+            '"' => line.extend_from_slice(b"\\\""),
+            '\\' => line.extend_from_slice(b"\\\\"),
             // Line separators too: some log readers split on them.
             '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(line, "\\u{:04x}", u32::from(char));
             }
-            char => line.push(char),
+            char => line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    line.push('"');
 }
 
 /// Text of a client's choosing, cut to a length that a log can bear.
@@ -229,11 +259,12 @@ mod tests {
 
     #[test]
     fn text_stays_one_json_string_on_one_line() {
-        let mut line = String::from("{\"a\":1");
+        let mut line = b"{\"a\":1".to_vec();
         text(&mut line, "model", Some("evil\"},\n\\\u{2028}\u{7f}ä"));
-        line.push('}');
-        assert_eq!(line.lines().count(), 1);
-        let value: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
+        thousandths(&mut line, "time", 7, 45);
+        line.push(b'}');
+        assert!(!line.contains(&b'\n') && line.ends_with(b",\"time\":7.045}"));
+        let value: serde_json::Value = serde_json::from_slice(&line).expect("valid JSON");
         assert_eq!(value["model"], "evil\"},\n\\\u{2028}\u{7f}ä");
     }
 

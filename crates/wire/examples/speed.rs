@@ -21,7 +21,8 @@ fn main() {
         black_box((members.member("model"), members.bool("stream")));
     });
 
-    let event = Bytes::from(format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(100)));
+    let event =
+        Bytes::from(format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(100)));
     let mut boundary = Boundary::new(1 << 20);
     report(&format!("sse, an event of {} bytes in a chunk of its own", event.len()), 100_000, || {
         black_box(boundary.push(black_box(event.clone())).expect("within the bound"));
@@ -71,7 +72,8 @@ fn report(what: &str, calls: u32, mut call: impl FnMut()) {
 /// A request as chat clients send it: a few settings, a few messages with an escape here and there.
 fn chat_body() -> Vec<u8> {
     let text = "The quick brown fox jumps over the lazy dog.\\nIt is \\\"quick\\\" indeed; the dog sleeps on. ";
-    let message = |role: &str, count: usize| format!("{{\"role\": \"{role}\", \"content\": \"{}\"}}", text.repeat(count));
+    let message =
+        |role: &str, count: usize| format!("{{\"role\": \"{role}\", \"content\": \"{}\"}}", text.repeat(count));
     let messages = [message("system", 2), message("user", 3), message("assistant", 2), message("user", 1)].join(", ");
     format!(
         "{{\"model\": \"gpt-4o-mini\", \"messages\": [{messages}], \"temperature\": 0.7, \"max_completion_tokens\": 256, \

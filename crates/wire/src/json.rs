@@ -2,8 +2,9 @@
 //!
 //! Promises: what it accepts, every conforming parser reads the same way. Beyond RFC 8259 it refuses what parsers are
 //! known to differ on: duplicate keys at any depth (compared after unescaping), lone surrogates, a byte order mark,
-//! nesting deeper than [`DEPTH_MAX`], numbers longer than [`NUMBER_CHARS_MAX`]. Time is linear in the body, also for
-//! objects with a million keys; memory is a small part of it.
+//! nesting deeper than [`DEPTH_MAX`], numbers longer than [`NUMBER_CHARS_MAX`]; and more than [`TOP_LEVEL_MAX`] outermost
+//! members, so that whoever collects those has all of them. Time is linear in the body, also for objects with a million
+//! keys; memory is a few times the body at worst, for one made of keys only.
 //!
 //! Left out: values. Whoever needs one takes its span and parses that.
 
@@ -16,6 +17,9 @@ pub const DEPTH_MAX: usize = 128;
 
 /// Longest number accepted. Parsers differ on what overflows; nothing in the API needs more than 20 digits.
 pub const NUMBER_CHARS_MAX: usize = 256;
+
+/// Most members of the outermost object. No request of the API has a third as many.
+pub const TOP_LEVEL_MAX: usize = 256;
 
 /// Objects up to this many members compare keys one by one, larger ones by a set with a random hash.
 const LINEAR_KEYS_MAX: usize = 12;
@@ -106,6 +110,8 @@ pub enum Fault {
     TooDeep,
     /// A number over [`NUMBER_CHARS_MAX`].
     LongNumber,
+    /// The outermost object has members over [`TOP_LEVEL_MAX`].
+    TooManyMembers,
 }
 
 impl fmt::Display for Fault {
@@ -119,6 +125,7 @@ impl fmt::Display for Fault {
             Fault::LoneSurrogate => f.write_str("an escape is half of a surrogate pair"),
             Fault::TooDeep => write!(f, "the nesting is deeper than {DEPTH_MAX} levels"),
             Fault::LongNumber => write!(f, "a number has more than {NUMBER_CHARS_MAX} characters"),
+            Fault::TooManyMembers => write!(f, "the outermost object has more than {TOP_LEVEL_MAX} members"),
         }
     }
 }
@@ -137,7 +144,7 @@ impl std::error::Error for JsonError {}
 /// The first fault, with its place.
 pub fn scan<'a>(body: &'a [u8], visitor: &mut impl Visitor<'a>) -> Result<(), JsonError> {
     let text = std::str::from_utf8(body).map_err(|error| located(body, error.valid_up_to(), Fault::Utf8))?;
-    let mut scanner = Scanner { text, bytes: body, at: 0, keys: Vec::new() };
+    let mut scanner = Scanner { text, bytes: body, at: 0, keys: Vec::new(), top_level: 0 };
     let result = scanner.document(visitor);
     result.map_err(|fault| located(body, scanner.at, fault))
 }
@@ -161,18 +168,16 @@ impl<'a> Key<'a> {
     fn text(self) -> Cow<'a, str> {
         if self.is_escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
-
-    fn is(self, other: Key<'_>) -> bool {
-        if self.is_escaped || other.is_escaped { self.text() == other.text() } else { self.raw == other.raw }
-    }
 }
 
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// Keys of all open objects, the innermost last.
-    keys: Vec<Key<'a>>,
+    /// Keys of all open objects, the innermost last; unescaped once, as each is compared many times.
+    keys: Vec<Cow<'a, str>>,
+    /// How many members the outermost object has so far.
+    top_level: usize,
 }
 
 type Checked<T = ()> = Result<T, Fault>;
@@ -341,6 +346,12 @@ impl<'a> Scanner<'a> {
         visitor: Option<&mut V>,
     ) -> Checked {
         let Some(visitor) = visitor else { return self.value(depth, None::<&mut V>) };
+        if depth == 1 {
+            self.top_level += 1;
+            if self.top_level > TOP_LEVEL_MAX {
+                return Err(Fault::TooManyMembers);
+            }
+        }
         let kind = self.kind()?;
         let start = self.at;
         match visitor.enter(Member { depth, is_first, key: key.text(), kind, ahead: &self.text[start..] }) {
@@ -355,17 +366,15 @@ impl<'a> Scanner<'a> {
 
     /// Notes a key of the object whose keys begin at `first`, or finds that it stands twice.
     fn remember(&mut self, first: usize, many: &mut Option<HashSet<Cow<'a, str>>>, key: Key<'a>) -> Checked {
+        let text = key.text();
         let is_new = match many {
-            Some(set) => set.insert(key.text()),
+            Some(set) => set.insert(text),
             None if self.keys.len() - first < LINEAR_KEYS_MAX => {
-                let is_new = !self.keys[first..].iter().any(|other| other.is(key));
-                self.keys.push(key);
+                let is_new = !self.keys[first..].contains(&text);
+                self.keys.push(text);
                 is_new
             }
-            None => {
-                let set = many.insert(self.keys[first..].iter().map(|key| key.text()).collect());
-                set.insert(key.text())
-            }
+            None => many.insert(self.keys.drain(first..).collect()).insert(text),
         };
         if is_new {
             return Ok(());
@@ -467,9 +476,6 @@ pub struct TopLevel<'a> {
     waiting: Option<(Cow<'a, str>, Kind)>,
 }
 
-/// Most outermost members kept. Beyond them nothing is found, and no request of the API has a third as many.
-const TOP_LEVEL_MAX: usize = 256;
-
 impl<'a> Visitor<'a> for TopLevel<'a> {
     fn enter(&mut self, member: Member<'a>) -> Visit {
         self.waiting = Some((member.key, member.kind));
@@ -477,9 +483,8 @@ impl<'a> Visitor<'a> for TopLevel<'a> {
     }
 
     fn top_level_value(&mut self, text: &'a str) {
-        if let Some((key, kind)) = self.waiting.take()
-            && self.members.len() < TOP_LEVEL_MAX
-        {
+        // The scanner bounds how many there are.
+        if let Some((key, kind)) = self.waiting.take() {
             self.members.push((key, kind, text));
         }
     }

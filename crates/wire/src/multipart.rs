@@ -1,13 +1,18 @@
 //! Reads `multipart/form-data` (RFC 7578 over RFC 2046) chunk by chunk, beside the bytes that are passed on.
 //!
 //! Promises: the same events for any split; strict where parsers differ: CR LF line ends only, no folding, one
-//! `Content-Disposition` a part with one `name`, no preamble, nothing but blanks behind the last boundary; linear
-//! time; held back is only what a delimiter could still begin with.
+//! `Content-Disposition` a part with one `name`, no preamble, nothing but blanks behind the last boundary, content as
+//! it is; linear time; a part's content is never copied while nothing is held back, and held back is only what a
+//! delimiter could still begin with.
 //!
-//! Left out: nested `multipart/mixed` and `name*`, which no client of the API sends; they are refused.
+//! Left out: nested `multipart/mixed`, `name*` and transfer encodings, which no client of the API sends; they are
+//! refused.
 
-use bytes::{Bytes, BytesMut};
+mod part;
+
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
+use part::{blanks_off, parameter, part};
 
 /// Longest boundary (RFC 2046, 5.1.1).
 pub const BOUNDARY_CHARS_MAX: usize = 70;
@@ -15,6 +20,9 @@ pub const BOUNDARY_CHARS_MAX: usize = 70;
 pub const PART_HEADER_BYTES_MAX: usize = 8 * 1024;
 /// Most parts of one body: 16 images, arrays of options, and room.
 pub const PARTS_MAX: usize = 1_024;
+
+/// Ends a part's headers.
+const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 /// What can be wrong with a multipart body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,26 +80,28 @@ pub enum Event {
 /// # Errors
 /// [`MultipartError::Boundary`] when there is none, a bad one, or two.
 pub fn boundary(content_type: &str) -> Result<String, MultipartError> {
-    let (essence, parameters) = content_type.split_once(';').ok_or(MultipartError::Boundary)?;
-    if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
+    let (essence, mut rest) = content_type.split_once(';').ok_or(MultipartError::Boundary)?;
+    if !blanks_off(essence).eq_ignore_ascii_case("multipart/form-data") {
         return Err(MultipartError::Boundary);
     }
     let mut found = None;
-    for parameter in parameters.split(';') {
-        let Some((name, value)) = parameter.split_once('=') else { continue };
-        if name.trim().eq_ignore_ascii_case("boundary") {
-            let value = value.trim();
-            let value = value.strip_prefix('"').map_or(Some(value), |value| value.strip_suffix('"'));
-            if found.replace(value.ok_or(MultipartError::Boundary)?).is_some() {
-                return Err(MultipartError::Boundary);
-            }
+    while !blanks_off(rest).is_empty() {
+        let (name, after) = rest.split_once('=').ok_or(MultipartError::Boundary)?;
+        let value = parameter(after).map_err(|_| MultipartError::Boundary)?;
+        rest = value.rest;
+        let name = blanks_off(name).to_ascii_lowercase();
+        if name == "boundary" && found.is_none() {
+            found = Some(value.text);
+        } else if name.contains("boundary") {
+            // Two of them, or a form that only some readers know (`boundary*`, RFC 2231).
+            return Err(MultipartError::Boundary);
         }
     }
     let value = found.ok_or(MultipartError::Boundary)?;
     let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
     let is_good =
         (1..=BOUNDARY_CHARS_MAX).contains(&value.len()) && value.bytes().all(is_char) && !value.ends_with(' ');
-    if is_good { Ok(value.to_owned()) } else { Err(MultipartError::Boundary) }
+    if is_good { Ok(value) } else { Err(MultipartError::Boundary) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +126,8 @@ pub struct Parser {
     state: State,
     /// `\r\n--boundary`
     delimiter: Finder<'static>,
-    pending: BytesMut,
+    /// What was pushed and not read yet; a slice of the chunk where that is all there is.
+    pending: Bytes,
     parts: usize,
 }
 
@@ -124,7 +135,7 @@ impl Parser {
     /// A parser for bodies with this boundary.
     pub fn new(boundary: &str) -> Parser {
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
-        Parser { state: State::Start, delimiter, pending: BytesMut::new(), parts: 0 }
+        Parser { state: State::Start, delimiter, pending: Bytes::new(), parts: 0 }
     }
 
     /// Takes a chunk and appends what it shows to `events`.
@@ -132,13 +143,14 @@ impl Parser {
     /// # Errors
     /// The first thing that cannot be read in one way only.
     pub fn push(&mut self, chunk: &Bytes, events: &mut Vec<Event>) -> Result<(), MultipartError> {
-        // Content of a large part passes without a copy while nothing is held back.
-        if self.state == State::Content && self.pending.is_empty() {
-            let rest = self.content(chunk.clone(), events);
-            self.pending.extend_from_slice(&rest);
+        self.pending = if self.pending.is_empty() {
+            chunk.clone()
         } else {
-            self.pending.extend_from_slice(chunk);
-        }
+            // What is held is short; it grows in place where nobody else holds it.
+            let mut joined = BytesMut::from(std::mem::take(&mut self.pending));
+            joined.extend_from_slice(chunk);
+            joined.freeze()
+        };
         while self.step(events)? {}
         Ok(())
     }
@@ -158,13 +170,7 @@ impl Parser {
             State::AfterDelimiter => self.after_delimiter(),
             State::Headers => self.headers(events),
             State::BlankLine => self.blank_line(),
-            State::Content => {
-                let held = std::mem::take(&mut self.pending).freeze();
-                let before = held.len();
-                let rest = self.content(held, events);
-                self.pending.extend_from_slice(&rest);
-                Ok(self.state != State::Content && before > 0)
-            }
+            State::Content => Ok(self.content(events)),
             State::Epilogue => {
                 let is_blank = self.pending.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | b'\t'));
                 self.pending.clear();
@@ -186,7 +192,7 @@ impl Parser {
             return Err(MultipartError::Start);
         }
         let length = skip + first.len();
-        let _ = self.pending.split_to(length);
+        self.pending.advance(length);
         self.state = State::AfterDelimiter;
         Ok(true)
     }
@@ -195,13 +201,13 @@ impl Parser {
         match self.pending.get(..2) {
             None => Ok(false),
             Some(b"\r\n") => {
-                let _ = self.pending.split_to(2);
+                self.pending.advance(2);
                 self.parts += 1;
                 self.state = State::Headers;
                 if self.parts > PARTS_MAX { Err(MultipartError::TooManyParts) } else { Ok(true) }
             }
             Some(b"--") => {
-                let _ = self.pending.split_to(2);
+                self.pending.advance(2);
                 self.state = State::Epilogue;
                 Ok(true)
             }
@@ -210,16 +216,16 @@ impl Parser {
     }
 
     fn headers(&mut self, events: &mut Vec<Event>) -> Result<bool, MultipartError> {
-        let end = memchr::memmem::find(&self.pending, b"\r\n\r\n");
-        if end.unwrap_or(self.pending.len()) > PART_HEADER_BYTES_MAX {
-            return Err(MultipartError::PartHeadersTooLong);
-        }
-        let Some(end) = end else { return Ok(false) };
+        let window = &self.pending[..self.pending.len().min(PART_HEADER_BYTES_MAX + BLANK_LINE.len())];
+        let Some(end) = memchr::memmem::find(window, BLANK_LINE) else {
+            let is_full = window.len() == PART_HEADER_BYTES_MAX + BLANK_LINE.len();
+            return if is_full { Err(MultipartError::PartHeadersTooLong) } else { Ok(false) };
+        };
         let block = self.pending.split_to(end);
         events.push(Event::Begin(part(&block)?));
         // Of the blank line's two line ends the second may be the delimiter's own: an empty part. It stays, and
         // `content` sees to it that it is no content.
-        let _ = self.pending.split_to(2);
+        self.pending.advance(2);
         self.state = State::BlankLine;
         Ok(true)
     }
@@ -232,112 +238,33 @@ impl Parser {
             return Ok(false);
         }
         if self.pending[..window] != needle[..window] {
-            let _ = self.pending.split_to(2);
+            self.pending.advance(2);
         }
         self.state = State::Content;
         Ok(true)
     }
 
-    /// Gives out content up to a delimiter; returns what must be held.
-    fn content(&mut self, bytes: Bytes, events: &mut Vec<Event>) -> Bytes {
-        let mut data = |bytes: Bytes| {
-            if !bytes.is_empty() {
-                events.push(Event::Data(bytes));
-            }
-        };
+    /// Gives out content up to a delimiter, or as much as cannot be part of one; whether the delimiter came.
+    fn content(&mut self, events: &mut Vec<Event>) -> bool {
         let needle = self.delimiter.needle();
-        if let Some(at) = self.delimiter.find(&bytes) {
-            data(bytes.slice(..at));
+        let delimiter = self.delimiter.find(&self.pending);
+        let end = delimiter.unwrap_or_else(|| {
+            let window = self.pending.len() - self.pending.len().min(needle.len() - 1);
+            let last = &self.pending[window..];
+            let held = memchr::memchr_iter(b'\r', last).find(|&at| needle.starts_with(&last[at..]));
+            held.map_or(self.pending.len(), |at| window + at)
+        });
+        let data = self.pending.split_to(end);
+        if !data.is_empty() {
+            events.push(Event::Data(data));
+        }
+        if delimiter.is_some() {
+            self.pending.advance(needle.len());
             events.push(Event::End);
             self.state = State::AfterDelimiter;
-            return bytes.slice(at + needle.len()..);
         }
-        let window = bytes.len().min(needle.len() - 1);
-        let end = &bytes[bytes.len() - window..];
-        let held =
-            memchr::memchr_iter(b'\r', end).find(|&at| needle.starts_with(&end[at..])).map_or(0, |at| end.len() - at);
-        data(bytes.slice(..bytes.len() - held));
-        bytes.slice(bytes.len() - held..)
+        delimiter.is_some()
     }
-}
-
-/// Reads a part's header block.
-fn part(block: &[u8]) -> Result<Part, MultipartError> {
-    let text = std::str::from_utf8(block).map_err(|_| MultipartError::PartHeaders)?;
-    let mut part = Part::default();
-    let mut has_disposition = false;
-    for line in text.split("\r\n") {
-        // A bare line end, or folding, is read in different ways.
-        if line.contains(['\r', '\n']) || line.starts_with([' ', '\t']) {
-            return Err(MultipartError::PartHeaders);
-        }
-        let (name, value) = line.split_once(':').ok_or(MultipartError::PartHeaders)?;
-        if name.eq_ignore_ascii_case("content-disposition") {
-            if std::mem::replace(&mut has_disposition, true) {
-                return Err(MultipartError::PartHeaders);
-            }
-            (part.name, part.file_name) = disposition(value)?;
-        } else if name.eq_ignore_ascii_case("content-type") {
-            if value.trim().get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")) {
-                return Err(MultipartError::PartHeaders);
-            }
-            if part.content_type.replace(value.trim().to_owned()).is_some() {
-                return Err(MultipartError::PartHeaders);
-            }
-        }
-    }
-    if has_disposition { Ok(part) } else { Err(MultipartError::PartHeaders) }
-}
-
-/// Reads `form-data; name="…"; filename="…"`.
-fn disposition(value: &str) -> Result<(String, Option<String>), MultipartError> {
-    let (kind, mut rest) = value.split_once(';').ok_or(MultipartError::PartHeaders)?;
-    if !kind.trim().eq_ignore_ascii_case("form-data") {
-        return Err(MultipartError::PartHeaders);
-    }
-    let (mut name, mut file_name) = (None, None);
-    while !rest.trim().is_empty() {
-        let (key, after) = rest.split_once('=').ok_or(MultipartError::PartHeaders)?;
-        let (value, after) = parameter(after)?;
-        rest = after;
-        let slot = match key.trim().to_ascii_lowercase().as_str() {
-            "name" => &mut name,
-            "filename" => &mut file_name,
-            // RFC 7578, 4.2: not to be sent; who sends it beside `filename` lets readers disagree. Node and Python
-            // send it alone for names outside ASCII.
-            "filename*" if file_name.is_none() => &mut file_name,
-            _ => return Err(MultipartError::PartHeaders),
-        };
-        if slot.replace(value).is_some() {
-            return Err(MultipartError::PartHeaders);
-        }
-    }
-    Ok((name.ok_or(MultipartError::PartHeaders)?, file_name))
-}
-
-/// A parameter's value, quoted or not, and what follows its semicolon.
-fn parameter(text: &str) -> Result<(String, &str), MultipartError> {
-    let text = text.trim_start();
-    let Some(inside) = text.strip_prefix('"') else {
-        let (value, rest) = text.split_once(';').unwrap_or((text, ""));
-        return Ok((value.trim().to_owned(), rest));
-    };
-    let mut value = String::new();
-    let mut chars = inside.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '"' => {
-                let rest = inside[at + 1..].trim_start();
-                let rest = if rest.is_empty() { Some(rest) } else { rest.strip_prefix(';') };
-                return Ok((value, rest.ok_or(MultipartError::PartHeaders)?));
-            }
-            // Browsers write %22 for a quote; curl and old clients write a backslash. A backslash in front of anything
-            // else is part of a Windows path.
-            '\\' if inside[at + 1..].starts_with(['"', '\\']) => value.extend(chars.next().map(|(_, char)| char)),
-            char => value.push(char),
-        }
-    }
-    Err(MultipartError::PartHeaders)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub enum TargetError {
     DotSegment,
     /// `/` or `\` in a segment, encoded or, for the backslash, bare.
     EncodedSlash,
-    /// A control character or a byte outside ASCII.
+    /// A control character, a byte outside ASCII, what ends a path (`?`, `#`), or bytes that encode no text.
     Character,
     /// `%` without two hexadecimal digits.
     Percent,
@@ -43,7 +43,7 @@ impl fmt::Display for TargetError {
             TargetError::EmptySegment => "it has an empty segment ('//')",
             TargetError::DotSegment => "it has a '.' or '..' segment",
             TargetError::EncodedSlash => "it has a backslash or an encoded slash",
-            TargetError::Character => "it has a control character or one outside ASCII",
+            TargetError::Character => "it has a character that no path can hold",
             TargetError::Percent => "it has a '%' that is not followed by two hexadecimal digits",
         })
     }
@@ -76,7 +76,7 @@ impl<'a> Path<'a> {
                     start = at + 1;
                 }
                 Some(b'\\') => return Err(TargetError::EncodedSlash),
-                Some(0..=0x20 | 0x7f..) => return Err(TargetError::Character),
+                Some(0..=0x20 | b'?' | b'#' | 0x7f..) => return Err(TargetError::Character),
                 Some(_) => {}
             }
         }
@@ -100,6 +100,10 @@ fn segment(raw: &[u8], is_last: bool) -> Result<(), TargetError> {
     let decoded = percent_decode(raw).ok_or(TargetError::Percent)?;
     if matches!(&decoded[..], b"." | b"..") {
         return Err(TargetError::DotSegment);
+    }
+    // Overlong encodings are dots and slashes to careless readers, and not UTF-8 to careful ones.
+    if std::str::from_utf8(&decoded).is_err() {
+        return Err(TargetError::Character);
     }
     // Twice encoded is refused as well: some readers decode twice.
     let twice = percent_decode(&decoded);
@@ -235,6 +239,15 @@ mod tests {
             ("/v1/files/%00", Character),
             ("/v1/files/%0a", Character),
             ("/v1/files/ä", Character),
+            ("/v1/files#x", Character),
+            ("/v1/files?limit=1", Character),
+            ("http://host/v1/models", Relative),
+            ("*", Relative),
+            ("/v1/files/%7f", Character),
+            ("/v1/files/%2500", Character),
+            ("/v1/%c0%ae%c0%ae/admin", Character),
+            ("/v1/files/a%c0%afb", Character),
+            ("/v1/files/%ff", Character),
             ("/v1/files/%", Percent),
             ("/v1/files/%zz", Percent),
         ] {
@@ -263,6 +276,9 @@ mod tests {
         assert_eq!(unique("limit=20&after=a%2Bb+c", "after").expect("once").as_deref(), Some("a+b c"));
         assert_eq!(unique("limit=20&li%6dit=30", "limit"), Err(QueryError::Duplicate("limit".into())));
         assert_eq!(unique("a=1", "b"), Ok(None));
+        assert_eq!(unique("a[]=1&a[]=2", "a"), Ok(None), "another name");
+        assert_eq!(unique("a[]=1&a%5b%5d=2", "a[]"), Err(QueryError::Duplicate("a[]".into())));
+        assert_eq!(unique("&&a&", "a").expect("once").as_deref(), Some(""));
         assert_eq!(unique("a=%ff", "a"), Err(QueryError::NotText));
         assert_eq!(all("p[]=1&p%5B%5D=2&p=3", "p").expect("text"), ["1", "2", "3"]);
     }

@@ -108,13 +108,38 @@ fn the_outermost_members_are_found() {
 
 #[test]
 fn a_million_keys_are_linear_and_the_last_duplicate_is_found() {
-    let mut body: String = "{".into();
+    let mut body: String = "{\"in\":{".into();
     for number in 0..300_000 {
         body.push_str(&format!("\"k{number}\":0,"));
     }
-    let (unique, twice) = (format!("{body}\"z\":0}}"), format!("{body}\"k7\":0}}"));
+    let (unique, twice) = (format!("{body}\"z\":0}}}}"), format!("{body}\"k7\":0}}}}"));
     assert!(accepts(unique.as_bytes()));
     assert!(!accepts(twice.as_bytes()));
+}
+
+#[test]
+fn no_outermost_member_can_hide_behind_others() {
+    let fill = |count: usize| (0..count).map(|at| format!("\"x{at}\":0,")).collect::<String>();
+    let most = format!("{{{}\"model\":\"m\"}}", fill(TOP_LEVEL_MAX - 1));
+    assert_eq!(TopLevel::read(most.as_bytes()).expect("as many as fit").string("model").as_deref(), Some("m"));
+    let over = format!("{{{}\"model\":\"m\"}}", fill(TOP_LEVEL_MAX));
+    assert_eq!(TopLevel::read(over.as_bytes()).expect_err("one more").fault, Fault::TooManyMembers);
+    let inside = format!("[{{\"metadata\":{over}}},{over}]");
+    assert!(accepts(inside.as_bytes()), "only the outermost object is bounded");
+}
+
+#[test]
+fn keys_are_compared_unescaped_on_both_sides_of_the_set() {
+    // As many members as compare one by one, one more, and so many that a set takes over; each key escaped.
+    for count in [LINEAR_KEYS_MAX - 1, LINEAR_KEYS_MAX, LINEAR_KEYS_MAX + 1, 40] {
+        let keys: Vec<String> = (0..count).map(|at| format!("k{at}é")).collect();
+        let members: Vec<String> = keys.iter().map(|key| format!("\"{}\":0", escaped(key, 0xFF))).collect();
+        assert!(accepts(format!("{{{}}}", members.join(",")).as_bytes()));
+        for key in &keys {
+            let twice = format!("{{{},\"{key}\":0}}", members.join(","));
+            assert!(!accepts(twice.as_bytes()), "{twice}");
+        }
+    }
 }
 
 fn json() -> impl Strategy<Value = Value> {

@@ -52,6 +52,112 @@ fn what_the_sdks_send_is_read() {
     );
 }
 
+/// Forms as HTTP clients write them, with the boundary's header: (client, content type, body, names and file names).
+type Sample = (&'static str, &'static str, &'static [u8], &'static [(&'static str, Option<&'static str>)]);
+
+const SAMPLES: &[Sample] = &[
+    (
+        "httpx, under the Python SDK",
+        "multipart/form-data; boundary=0b1f2c3d4e5f60718293a4b5c6d7e8f9",
+        b"--0b1f2c3d4e5f60718293a4b5c6d7e8f9\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n\
+          --0b1f2c3d4e5f60718293a4b5c6d7e8f9\r\nContent-Disposition: form-data; name=\"file\"; \
+          filename=\"a %22b%22 \\\\ c.jsonl\"\r\nContent-Type: application/octet-stream\r\n\r\n{}\r\n\
+          --0b1f2c3d4e5f60718293a4b5c6d7e8f9--\r\n",
+        &[("purpose", None), ("file", Some("a %22b%22 \\ c.jsonl"))],
+    ),
+    (
+        "undici, under the Node SDK",
+        "multipart/form-data; boundary=----formdata-undici-012345678901",
+        b"------formdata-undici-012345678901\r\nContent-Disposition: form-data; \
+          name=\"timestamp_granularities[]\"\r\n\r\nword\r\n------formdata-undici-012345678901\r\n\
+          Content-Disposition: form-data; name=\"file\"; filename=\"\xc3\xa4.wav\"\r\nContent-Type: audio/wav\r\n\r\n\
+          RIFF\r\n------formdata-undici-012345678901--\r\n",
+        &[("timestamp_granularities[]", None), ("file", Some("ä.wav"))],
+    ),
+    (
+        "mime/multipart of Go",
+        "multipart/form-data; boundary=5f1d",
+        b"--5f1d\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\".wav\"\r\n\
+          Content-Type: application/octet-stream\r\n\r\nx\r\n--5f1d--\r\n",
+        &[("file", Some("a \"b\".wav"))],
+    ),
+    (
+        "HttpClient of .NET: quoted boundary, unquoted names, content type first",
+        "multipart/form-data; boundary=\"1b2c-3d\"",
+        b"--1b2c-3d\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name=purpose\r\n\
+          \r\nbatch\r\n--1b2c-3d\r\nContent-Disposition: form-data; name=file; filename=a.jsonl\r\n\r\n{}\r\n\
+          --1b2c-3d--\r\n",
+        &[("purpose", None), ("file", Some("a.jsonl"))],
+    ),
+    (
+        "Apache HttpClient: a transfer encoding that changes nothing",
+        "multipart/form-data; boundary=Ab_9-Z; charset=ISO-8859-1",
+        b"--Ab_9-Z\r\nContent-Disposition: form-data; name=\"model\"\r\nContent-Type: text/plain; \
+          charset=ISO-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\nwhisper-1\r\n--Ab_9-Z--\r\n",
+        &[("model", None)],
+    ),
+    (
+        "curl",
+        "multipart/form-data; boundary=------------------------d74496d66958873e",
+        b"--------------------------d74496d66958873e\r\nContent-Disposition: form-data; name=\"file\"; \
+          filename=\"C:\\x\\a.wav\"\r\nContent-Type: application/octet-stream\r\n\r\n\r\n\
+          --------------------------d74496d66958873e--\r\n",
+        &[("file", Some("C:\\x\\a.wav"))],
+    ),
+];
+
+#[test]
+fn what_clients_write_is_read_however_it_arrives() {
+    for (client, content_type, body, expected) in SAMPLES {
+        let boundary = boundary(content_type).expect(client);
+        let whole = read(&boundary, body, &[]).expect(client);
+        let names: Vec<_> = whole.iter().map(|(name, file_name, _)| (name.as_str(), file_name.as_deref())).collect();
+        assert_eq!(names, *expected, "{client}");
+        for at in 0..=body.len() {
+            assert_eq!(read(&boundary, body, &[at]).as_ref(), Ok(&whole), "{client}, cut at {at}");
+        }
+    }
+}
+
+#[test]
+fn content_is_passed_without_a_copy() {
+    let mut form = Vec::new();
+    (0..500).for_each(|_| form.extend_from_slice(format!("--XX\r\n{FIELD}\r\n\r\nabc\r\n").as_bytes()));
+    form.extend_from_slice(b"--XX--\r\n");
+    let form = Bytes::from(form);
+    let (mut parser, mut events) = (Parser::new("XX"), Vec::new());
+    parser.push(&form, &mut events).expect("valid");
+    parser.finish().expect("whole");
+    let contents: Vec<_> =
+        events.iter().filter_map(|event| if let Event::Data(data) = event { Some(data) } else { None }).collect();
+    assert_eq!(contents.len(), 500);
+    let form = form.as_ptr_range();
+    assert!(
+        contents.iter().all(|content| form.contains(&content.as_ptr())),
+        "a copy of the rest for each part is quadratic"
+    );
+}
+
+#[test]
+fn header_bounds_are_met_alike_for_any_split() {
+    for (over, expected) in [(0, Ok(())), (1, Err(MultipartError::PartHeadersTooLong))] {
+        let padding = PART_HEADER_BYTES_MAX - FIELD.len() - "\r\nX: ".len() + over;
+        let form = body(&[(&format!("{FIELD}\r\nX: {}", "a".repeat(padding)), b"x")]);
+        for cut in 0..40 {
+            let cut = PART_HEADER_BYTES_MAX - 20 + cut;
+            assert_eq!(read("XX", &form, &[cut]).map(|_| ()), expected, "{cut}");
+        }
+        assert_eq!(read("XX", &form, &vec![1; form.len()]).map(|_| ()), expected);
+    }
+}
+
+#[test]
+fn too_many_parts_are_refused() {
+    let parts = |count: usize| body(&vec![(FIELD, &b"x"[..]); count]);
+    assert_eq!(read("XX", &parts(PARTS_MAX), &[]).expect("as many as fit").len(), PARTS_MAX);
+    assert_eq!(read("XX", &parts(PARTS_MAX + 1), &[]), Err(MultipartError::TooManyParts));
+}
+
 #[test]
 fn an_empty_part_and_an_empty_form_are_fine() {
     for cuts in [vec![], vec![1; 200]] {
@@ -85,6 +191,22 @@ fn what_readers_could_take_differently_is_refused() {
         (with("Content-Disposition: form-data;\r\n name=\"a\""), PartHeaders),
         (with("Content-Disposition: form-data; name=\"a\"\nX: 1"), PartHeaders),
         (with(&format!("{FIELD}\r\nContent-Type: multipart/mixed; boundary=YY")), PartHeaders),
+        // Header names that some readers trim, and values with control characters.
+        (with(&format!("{FIELD}\r\nContent-Disposition : form-data; name=\"b\"")), PartHeaders),
+        (with(&format!("{FIELD}\r\n: x")), PartHeaders),
+        (with(&format!("{FIELD}\r\nX: a\0b")), PartHeaders),
+        (with("Content-Disposition: form-data; name=\"a\0\""), PartHeaders),
+        // Content that some readers decode.
+        (with(&format!("{FIELD}\r\nContent-Transfer-Encoding: base64")), PartHeaders),
+        (with(&format!("{FIELD}\r\nContent-Transfer-Encoding: quoted-printable")), PartHeaders),
+        // Escapes that some readers do not know, where it makes another parameter.
+        (with("Content-Disposition: form-data; name=\"a\\\"b\""), PartHeaders),
+        (with("Content-Disposition: form-data; name=\"a\"; filename=\"a\\\"; name=\\\"purpose\""), PartHeaders),
+        (with("Content-Disposition: form-data; filename=\"\\\"\"; name=\"; name=model\""), PartHeaders),
+        (with("Content-Disposition: form-data; name=\"a\"; filename=a\"b"), PartHeaders),
+        (with("Content-Disposition: form-data; name=a b"), PartHeaders),
+        (with("Content-Disposition: form-data; name="), PartHeaders),
+        (with("Content-Disposition: form-data; name\u{a0}=\"a\""), PartHeaders),
         (with(&long), PartHeadersTooLong),
     ];
     for (body, error) in cases {
@@ -105,9 +227,17 @@ fn boundaries_are_taken_from_the_content_type() {
         "multipart/form-data; boundary=a; boundary=b",
         "multipart/form-data; boundary=\"a",
         "multipart/form-data; boundary=ä",
+        "multipart/form-data; boundary=a b",
+        "multipart/form-data; boundary=a(b)",
+        "multipart/form-data; boundary=a, multipart/form-data",
+        "multipart/form-data; boundary=\"a\"b",
+        "multipart/form-data; boundary=a; boundary*=utf-8''b",
+        "multipart/form-data; boundary*0=a",
+        "multipart/form-data; x=\"; boundary=a; \"",
     ] {
         assert_eq!(boundary(bad), Err(MultipartError::Boundary), "{bad}");
     }
+    assert_eq!(boundary("multipart/form-data; x=\"; boundary=b; \"; boundary=a;").as_deref(), Ok("a"));
     assert_eq!(boundary(&format!("multipart/form-data; boundary={}", "a".repeat(71))), Err(MultipartError::Boundary));
 }
 
