@@ -66,6 +66,9 @@ async fn way(
     }
     let prepared = prepare(gate, &resolved, &head.headers, body).await?;
     record.learn(&prepared);
+    if resolved.is_shared {
+        Box::pin(resolved.check_model(gate, &prepared)).await?;
+    }
     match resolved.destination(gate, &prepared)? {
         // Boxed where the way is rare: a request's future holds room for every branch, and is moved once.
         Destination::Control => Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await,

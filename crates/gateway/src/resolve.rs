@@ -157,6 +157,17 @@ impl Resolved<'_> {
         own::check(gate, &id, project).await
     }
 
+    /// Refuses a fine-tuned model that is another project's or unknown. Asked only where projects share the account.
+    ///
+    /// # Errors
+    /// 404, or 503 when the store cannot say.
+    pub(crate) async fn check_model(&self, gate: &Gate, prepared: &Prepared) -> Result<(), Refusal> {
+        match (self.project(), prepared.model.as_deref()) {
+            (Some(project), Some(model)) if model.starts_with("ft:") => own::check(gate, model, project).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the answer will name objects whose owner must be written down.
     pub(crate) fn makes_objects(&self, prepared: &Prepared) -> bool {
         match self.row.endpoint.keeps {

@@ -12,8 +12,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Deepest nesting accepted. Tool schemas reach about 10; serde_json and Python's json refuse somewhat later.
-pub const DEPTH_MAX: usize = 128;
+/// Deepest nesting accepted: as deep as serde_json reads, so that what passes here can be read behind the gate's door,
+/// too. Tool schemas reach about 10.
+pub const DEPTH_MAX: usize = 127;
 
 /// Longest number accepted. Parsers differ on what overflows; nothing in the API needs more than 20 digits.
 pub const NUMBER_CHARS_MAX: usize = 256;

@@ -33,8 +33,8 @@ pub enum MultipartError {
     /// The body does not begin with the boundary.
     #[error("the body does not begin with its boundary")]
     Start,
-    /// A delimiter is followed by something else than a line end or `--`.
-    #[error("a boundary is followed by something else than a line end")]
+    /// A delimiter is followed by something else than a line end or `--`, or shares the line end of a blank line.
+    #[error("a boundary does not stand on a line of its own")]
     Delimiter,
     /// A part's headers cannot be read.
     #[error("a part's headers cannot be read in one way only")]
@@ -223,23 +223,23 @@ impl Parser {
         };
         let block = self.pending.split_to(end);
         events.push(Event::Begin(part(&block)?));
-        // Of the blank line's two line ends the second may be the delimiter's own: an empty part. It stays, and
-        // `content` sees to it that it is no content.
+        // The second of the two line ends stays: `blank_line` looks whether a delimiter begins with it.
         self.pending.advance(2);
         self.state = State::BlankLine;
         Ok(true)
     }
 
-    /// At the line end behind a part's headers, which belongs to the delimiter when the part is empty.
+    /// At the line end behind a part's headers. A delimiter that begins with it ends an empty part for some readers
+    /// (Python's email) and is the beginning of its content for others, which then miss the parts that follow.
     fn blank_line(&mut self) -> Result<bool, MultipartError> {
         let needle = self.delimiter.needle();
-        let window = self.pending.len().min(needle.len());
         if self.pending.len() < needle.len() && needle.starts_with(&self.pending) {
             return Ok(false);
         }
-        if self.pending[..window] != needle[..window] {
-            self.pending.advance(2);
+        if self.pending.starts_with(needle) {
+            return Err(MultipartError::Delimiter);
         }
+        self.pending.advance(2);
         self.state = State::Content;
         Ok(true)
     }

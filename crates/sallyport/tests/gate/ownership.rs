@@ -104,6 +104,8 @@ fn lists_and_references_are_refused_while_projects_share() {
                 "{path} {body}"
             );
         }
+        let tuned = json!({"model": "ft:gpt-4o:org::1", "messages": []});
+        assert_eq!(world.call(key, "POST", "/v1/chat/completions", &tuned).status, 404);
         let own = json!({"model": "m", "messages": [], "metadata": {"file_id": "mine"}, "tools": []});
         assert_eq!(world.call(key, "POST", "/v1/chat/completions", &own).status, 200);
     }

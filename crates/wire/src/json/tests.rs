@@ -75,6 +75,7 @@ fn hostile_bodies_are_refused() {
     deep.extend(vec![b']'; DEPTH_MAX + 1]);
     assert!(!accepts(&deep));
     assert!(accepts(&deep[1..deep.len() - 1]));
+    assert!(serde_json::from_slice::<Value>(&deep[1..deep.len() - 1]).is_ok(), "what passes, the library reads");
     assert!(!accepts("9".repeat(NUMBER_CHARS_MAX + 1).as_bytes()));
     assert!(!accepts(&vec![b'['; 1 << 20]), "no stack is deep enough for this");
 }

@@ -179,6 +179,9 @@ fn what_readers_could_take_differently_is_refused() {
         (b"--XXY\r\n".to_vec(), Delimiter),
         (b"--XX\nContent-Disposition: form-data; name=\"a\"\n\nx\n--XX--".to_vec(), Delimiter),
         (b"--XX--\r\n--XX\r\n".to_vec(), Trailing),
+        // One reader sees two parts here, another one whose content is the second.
+        (format!("--XX\r\n{FIELD}\r\n\r\n--XX\r\n{FILE}\r\n\r\nx\r\n--XX--").into_bytes(), Delimiter),
+        (format!("--XX\r\n{FIELD}\r\n\r\n--XX--").into_bytes(), Delimiter),
         (with("Content-Type: text/plain"), PartHeaders),
         (with("Content-Disposition: attachment; name=\"a\""), PartHeaders),
         (with("Content-Disposition: form-data"), PartHeaders),
