@@ -26,8 +26,8 @@ struct Cli {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  sallyport serve                              start the gate with its embedded demo model, no account needed
-  SALLYPORT_UPSTREAM_KEY=sk-… sallyport serve  start it in front of the OpenAI API
+  sallyport serve                              with the embedded demo model, no account needed
+  SALLYPORT_UPSTREAM_KEY=sk-… sallyport serve  in front of the OpenAI API
 
 Then, with the admin key that the first start printed:
   export SALLYPORT_URL=http://127.0.0.1:8080 SALLYPORT_ADMIN_KEY=sp-admin_…
@@ -35,8 +35,8 @@ Then, with the admin key that the first start printed:
   sallyport key create PROJECT_ID ci           a key of it; the secret is shown once
   sallyport key revoke PROJECT_ID KEY_ID       refused from now on, its open streams are cut
 
-Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config. Every setting is in
-examples/sallyport.toml.";
+Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config;
+examples/sallyport.toml shows every setting.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

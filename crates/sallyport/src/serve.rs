@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
 use console::{Console, Started};
@@ -22,8 +22,16 @@ use crate::{model, vault};
 /// Connections that may wait to be accepted: a burst of clients after a restart.
 const BACKLOG: i32 = 4096;
 
+const SECRETS_HELP: &str = "\
+Secrets come from the environment, because flags show in process lists:
+  SALLYPORT_UPSTREAM_KEY  the key sent to the upstream; without it and without --upstream-url the
+                          embedded demo model answers
+  SALLYPORT_MASTER_KEY    seals what the database must keep secret, 32 bytes in base64 or hexadecimal
+                          [default: the file master.key in the data folder, made at the first start]";
+
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
+#[command(after_help = SECRETS_HELP)]
 pub(crate) struct Serve {
     /// Configuration file (TOML).
     #[arg(long, env = "SALLYPORT_CONFIG", value_name = "FILE")]
@@ -59,6 +67,8 @@ pub(crate) fn secret(name: &str) -> Option<Secret> {
 impl Serve {
     pub(crate) fn run(self) -> Result<()> {
         harden()?;
+        let database = std::env::var("SALLYPORT_DATABASE_URL").unwrap_or_default();
+        ensure!(database.is_empty(), "SALLYPORT_DATABASE_URL: this version keeps its data in SQLite only; unset it");
         let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         config.data = self.data.clone().or(config.data);
         config.listen = self.listen.clone().or(config.listen);

@@ -226,4 +226,9 @@ fn a_wrong_configuration_names_the_field() {
         .expect("runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("body_idle"), "{said}");
+    let mut postgres = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+    postgres.arg("serve").env_clear().env("SALLYPORT_DATABASE_URL", "postgres://x").current_dir(folder.path());
+    let output = postgres.output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("SQLite only"), "what is not there is not pretended: {said}");
 }
