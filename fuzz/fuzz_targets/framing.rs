@@ -1,15 +1,6 @@
-//! However a head arrives, a conflict of its lengths is seen or not alike.
+//! Request heads, cut anywhere.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::framing::LengthConflict;
 
-fuzz_target!(|input: (Vec<u8>, u8)| {
-    let (bytes, step) = input;
-    let sees = |step: usize| {
-        let mut watcher = LengthConflict::new();
-        bytes.chunks(step).for_each(|chunk| watcher.observe(chunk));
-        watcher.conflicting()
-    };
-    assert_eq!(sees(usize::from(step).max(1)), sees(usize::MAX));
-});
+fuzz_target!(|input: (Vec<u8>, Vec<u8>)| invariants::framing(&input.0, &input.1));

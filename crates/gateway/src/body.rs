@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 use wire::refusal::{Reason, Refusal};
 
 use crate::settings::Timeouts;
+use crate::socket::ExchangeInFlight;
 
 /// First allocation for a body that comes in several pieces, at most.
 const FIRST_ALLOCATION_BYTES: u64 = 256 * 1024;
@@ -71,6 +72,31 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Relaxed);
     }
+}
+
+/// How much of a refused body is read away: somewhat more than the largest JSON body.
+const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// And how long.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Reads a refused body away, within bounds. Closing a connection with unread bytes resets it, and the client would
+/// lose the very answer that says what is wrong.
+pub(crate) async fn linger<B>(body: B, _in_flight: ExchangeInFlight)
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let mut body = pin!(body);
+    let read = async {
+        let mut length = 0;
+        while length < LINGER_BYTES_MAX
+            && let Ok(Some(data)) = next_data(&mut body, LINGER_TIME_MAX).await
+        {
+            length += data.len() as u64;
+        }
+    };
+    // Out of time or not: the rest is the client's loss.
+    let _ = tokio::time::timeout(LINGER_TIME_MAX, read).await;
 }
 
 /// The refusal for a body over `bytes_max`.

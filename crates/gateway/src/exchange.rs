@@ -9,13 +9,16 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use wire::refusal::Refusal;
 
 use crate::accept::accept;
 use crate::answer::Answer;
 use crate::authenticate::authenticate;
+use crate::body::linger;
 use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
 use crate::prepare::prepare;
 use crate::record::Record;
@@ -30,11 +33,16 @@ pub(crate) async fn exchange(
     connection: Arc<ConnectionState>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let mut record = Record::begin(&worker, &connection, request.method(), request.version(), request.headers());
-    let mut response = match way(&worker, &connection, request, &mut record).await {
+    let (head, body) = request.into_parts();
+    let mut record = Record::begin(&worker, &connection, &head.method, head.version, &head.headers);
+    let mut body = Some(body);
+    let mut response = match way(&worker, &connection, head, &mut body, &mut record).await {
         Ok(response) => response,
         Err(refusal) => {
             record.refused(&refusal);
+            if let Some(body) = body.filter(|body| !body.is_end_stream()) {
+                tokio::spawn(linger(body, connection.begin_exchange()));
+            }
             refusal_response(&refusal)
         }
     };
@@ -48,11 +56,11 @@ pub(crate) async fn exchange(
 async fn way(
     worker: &Worker,
     connection: &ConnectionState,
-    request: Request<Incoming>,
+    head: Parts,
+    body: &mut Option<Incoming>,
     record: &mut Record,
 ) -> Result<Response<Answer>, Refusal> {
     let gate = &worker.gate;
-    let (head, body) = request.into_parts();
     let accepted = accept(&head, connection)?;
     if let Some(answer) = health::answer(gate, &head.method, accepted.path())? {
         return Ok(answer);

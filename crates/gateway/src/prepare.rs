@@ -63,11 +63,12 @@ pub(crate) async fn prepare(
     gate: &Gate,
     resolved: &Resolved<'_>,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Option<Incoming>,
 ) -> Result<Prepared, Refusal> {
     let endpoint = resolved.row.endpoint;
     let limits = &gate.settings.limits;
-    let came = what_came(endpoint.request, headers, &body)?;
+    let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let came = what_came(endpoint.request, headers, has_body)?;
     let encoding = encoding(headers)?;
     let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none();
     let bytes_max = match &came {
@@ -83,10 +84,13 @@ pub(crate) async fn prepare(
             return Err(too_large(bytes_max));
         }
         let form = Form::new(content_type, resolved.is_shared)?;
+        let body = body.take().ok_or_else(needs_a_body)?;
         let through = Through::new(body, form, declared, bytes_max, gate.settings.timeouts.body_idle);
         let body = Sending::Through(Box::new(through));
         return Ok(Prepared { body, whole: Bytes::new(), model: None, store: None, decoded: false, share });
     }
+    // What is refused stays with the caller, who reads the rest away.
+    let body = body.as_mut().ok_or_else(needs_a_body)?;
     let mut whole = body::read(body, declared, bytes_max, &gate.settings.timeouts, &mut share).await?;
     if let Some(encoding) = encoding {
         whole = Box::pin(decode(encoding, whole, bytes_max, &mut share)).await?;
@@ -101,13 +105,16 @@ pub(crate) async fn prepare(
     Ok(Prepared { body, whole, model: facts.model, store: facts.store, decoded: encoding.is_some(), share })
 }
 
+fn needs_a_body() -> Refusal {
+    Refusal::new(Reason::Internal, "The gate lost the request's body. Retry.").cause("the body was taken before")
+}
+
 fn needs_no_body() -> Refusal {
     Refusal::new(Reason::InvalidBody, "This endpoint takes no request body. Send none.")
 }
 
 /// Holds the content type against what the row takes.
-fn what_came(takes: RequestBody, headers: &HeaderMap, body: &Incoming) -> Result<Came, Refusal> {
-    let has_body = !body.is_end_stream();
+fn what_came(takes: RequestBody, headers: &HeaderMap, has_body: bool) -> Result<Came, Refusal> {
     if takes == RequestBody::Empty {
         // SDKs send a content type with bodiless calls now and then.
         return if has_body && declared_length(headers) != Some(0) { Err(needs_no_body()) } else { Ok(Came::Nothing) };

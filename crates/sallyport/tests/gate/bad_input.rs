@@ -219,6 +219,23 @@ fn bodies_over_their_limit_are_refused_declared_or_not() {
 }
 
 #[test]
+fn who_sends_too_much_reads_the_answer_all_the_same() {
+    let world = World::new();
+    let body = format!("{{\"a\":\"{}\"}}", "x".repeat(27_000_000));
+    for (path, key, status) in [
+        ("/v1/chat/completions", world.project_key.as_str(), 413),
+        ("/v1/nothing", world.project_key.as_str(), 404),
+        ("/v1/chat/completions", "sk-wrong", 401),
+    ] {
+        let bearer = format!("Bearer {key}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        // The whole body is written before the answer is read, as simple clients do.
+        let answer = world.raw(&request("POST", path, &headers, body.as_bytes()));
+        assert_eq!(answer.status, status, "{path}");
+    }
+}
+
+#[test]
 fn a_large_form_streams_through_to_the_byte() {
     let world = World::new();
     let bearer = format!("Bearer {}", world.project_key);

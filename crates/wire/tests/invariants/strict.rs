@@ -7,18 +7,18 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 /// A document as the library reads it.
-pub struct Found {
+pub(super) struct Found {
     /// The document.
-    pub value: Value,
+    pub(super) value: Value,
     /// Whether a key stands twice in one object, at any depth.
-    pub has_duplicates: bool,
+    pub(super) has_duplicates: bool,
 }
 
 /// Reads a document.
 ///
 /// # Errors
 /// Those of the library.
-pub fn read(body: &[u8]) -> Result<Found, serde_json::Error> {
+pub(super) fn read(body: &[u8]) -> Result<Found, serde_json::Error> {
     let has_duplicates = Cell::new(false);
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = Reading(&has_duplicates).deserialize(&mut reader)?;
