@@ -159,6 +159,11 @@ impl Gate {
         self.in_flight.load(Relaxed)
     }
 
+    /// Waits until what was learnt of object owners is on disk, for a few seconds; whether it is. Called at a stop.
+    pub async fn settle(&self) -> bool {
+        self.owners.settle().await
+    }
+
     pub(crate) fn begin_exchange(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(Arc::clone(self))

@@ -30,6 +30,9 @@ const WRITE_MAX: usize = 1_000;
 /// How long owners may wait for company on their way to the disk.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(25);
 
+/// How long a stop waits for owners to be written down.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Wait before a failed write is tried again.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 
@@ -77,6 +80,16 @@ impl OwnerBook {
             Refusal::new(Reason::StoreUnavailable, public).retry_after_ms(1_000)
         })?;
         Ok(Place { book: Arc::clone(self), permit, project: project.clone(), family })
+    }
+
+    /// Waits until all owners are on disk, at most [`SETTLE_TIME_MAX`]; whether they are.
+    pub(crate) async fn settle(&self) -> bool {
+        let is_settled = async {
+            while !self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SETTLE_TIME_MAX, is_settled).await.is_ok()
     }
 
     /// Refuses an id that is not known to be `project`'s.

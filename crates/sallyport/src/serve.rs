@@ -124,6 +124,11 @@ impl Serve {
         let gate = Gate::new(parts);
         socket.listen(BACKLOG)?;
         let cut = gateway::serve(Arc::clone(&gate), socket.into(), stop_signal()?).await?;
+        if !gate.settle().await {
+            tracing::error!(
+                "the owners of the last objects could not be written down: nobody owns them after a restart"
+            );
+        }
         tracing::info!(cut, "stopped");
         drop(gate);
         store.close().await;

@@ -222,6 +222,10 @@ impl Parser {
             return if is_full { Err(MultipartError::PartHeadersTooLong) } else { Ok(false) };
         };
         let block = self.pending.split_to(end);
+        // A line that is a header to this parser and a delimiter to one that looks for those first.
+        if block.starts_with(&self.delimiter.needle()[2..]) || self.delimiter.find(&block).is_some() {
+            return Err(MultipartError::Delimiter);
+        }
         events.push(Event::Begin(part(&block)?));
         // The second of the two line ends stays: `blank_line` looks whether a delimiter begins with it.
         self.pending.advance(2);

@@ -98,9 +98,6 @@ fn segment(raw: &[u8], is_last: bool) -> Result<(), TargetError> {
         return if matches!(raw, b"." | b"..") { Err(TargetError::DotSegment) } else { Ok(()) };
     }
     let decoded = percent_decode(raw).ok_or(TargetError::Percent)?;
-    if matches!(&decoded[..], b"." | b"..") {
-        return Err(TargetError::DotSegment);
-    }
     // Overlong encodings are dots and slashes to careless readers, and not UTF-8 to careful ones.
     if std::str::from_utf8(&decoded).is_err() {
         return Err(TargetError::Character);

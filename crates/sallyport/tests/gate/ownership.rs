@@ -58,6 +58,16 @@ fn another_project_s_object_is_a_404_and_stays_so_after_a_kill() {
 }
 
 #[test]
+fn a_stop_writes_down_the_owner_of_the_last_moment() {
+    let mut world = World::new();
+    let (_, other) = world.project("Other");
+    let file = upload(&world, &other);
+    world.restart("-TERM");
+    let status = |key: &str| world.call(key, "GET", &format!("/v1/files/{file}"), &Value::Null).status;
+    assert_eq!((status(&other), status(&world.project_key)), (200, 404));
+}
+
+#[test]
 fn lists_and_references_are_refused_while_projects_share() {
     let world = World::new();
     let file = upload(&world, &world.project_key);

@@ -182,6 +182,10 @@ fn what_readers_could_take_differently_is_refused() {
         // One reader sees two parts here, another one whose content is the second.
         (format!("--XX\r\n{FIELD}\r\n\r\n--XX\r\n{FILE}\r\n\r\nx\r\n--XX--").into_bytes(), Delimiter),
         (format!("--XX\r\n{FIELD}\r\n\r\n--XX--").into_bytes(), Delimiter),
+        // Headers that are delimiters, too.
+        (with(&format!("--XX: a\r\n{FIELD}")), Delimiter),
+        (with(&format!("{FIELD}\r\n--XX: a")), Delimiter),
+        (with(&format!("{FIELD}\r\n--XX--: a")), Delimiter),
         (with("Content-Type: text/plain"), PartHeaders),
         (with("Content-Disposition: attachment; name=\"a\""), PartHeaders),
         (with("Content-Disposition: form-data"), PartHeaders),
