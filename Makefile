@@ -41,7 +41,8 @@ deny:
 
 unit:
 	@$(PYTHON) scripts/fetch_model.py $(SALLYPORT_TEST_CACHE)/models
-	SALLYPORT_MODEL_DIR=$(SALLYPORT_TEST_CACHE)/models $(CARGO) test --locked --workspace
+	SALLYPORT_MODEL=$(SALLYPORT_TEST_CACHE)/models/SmolLM2-135M-Instruct.Q4_1.gguf SALLYPORT_MODEL_REQUIRED=1 \
+	    $(CARGO) test --locked --workspace
 
 sdk: ## The official Python and Node SDKs against the gate.
 	@$(CARGO) build --locked -p sallyport -p testkit

@@ -7,11 +7,10 @@ use crate::world::World;
 /// A gate with the model, where the tests' environment has its file. Without it the tests of the model itself say so;
 /// `make test` fetches it first and sets `SALLYPORT_MODEL_REQUIRED`.
 fn with_model() -> Option<World> {
-    let folder = std::env::var("SALLYPORT_MODEL_DIR").ok();
-    let path = folder.map(|folder| std::path::Path::new(&folder).join("SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let path = std::env::var_os("SALLYPORT_MODEL").map(std::path::PathBuf::from);
     let Some(path) = path.filter(|path| path.exists()) else {
         assert!(std::env::var_os("SALLYPORT_MODEL_REQUIRED").is_none(), "the model's file is not there");
-        eprintln!("skipped: set SALLYPORT_MODEL_DIR to the folder that scripts/fetch_model.py filled");
+        eprintln!("skipped: set SALLYPORT_MODEL to the file that scripts/fetch_model.py leaves");
         return None;
     };
     Some(World::local(&format!("[local_model]\npath = {:?}", path.display().to_string())))
