@@ -118,11 +118,12 @@ impl Serve {
             true => RequestLog::to(Box::new(std::io::stdout())).map(|(log, writer)| (log, Some(writer)))?,
             false => (RequestLog::off(), None),
         };
+        // Before the words that say so: whoever reads them can connect.
+        socket.listen(BACKLOG)?;
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
         let control: Arc<dyn ControlPlane> = Arc::new(Control(console));
         let parts = Parts { settings, directory, shape, pepper, owners: store.clone(), control, local, clock, log };
         let gate = Gate::new(parts);
-        socket.listen(BACKLOG)?;
         let cut = gateway::serve(Arc::clone(&gate), socket.into(), stop_signal()?).await?;
         if !gate.settle().await {
             tracing::error!(
