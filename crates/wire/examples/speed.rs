@@ -6,8 +6,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
+use wire::endpoint::Reference;
 use wire::framing::LengthConflict;
-use wire::json::TopLevel;
+use wire::json::{TopLevel, scan};
 use wire::multipart::{Event, Parser};
 use wire::sse::Boundary;
 use wire::target::Path;
@@ -19,6 +20,12 @@ fn main() {
     report(&format!("json, chat body of {} bytes, outermost members", chat.len()), 20_000, || {
         let members = TopLevel::read(black_box(&chat)).expect("valid");
         black_box((members.member("model"), members.bool("stream")));
+    });
+
+    report("json, the same body, looked through for references", 20_000, || {
+        let mut reference = Reference::default();
+        scan(black_box(&chat), &mut reference).expect("valid");
+        black_box(reference.found());
     });
 
     let event =
@@ -46,14 +53,16 @@ fn main() {
         black_box(Path::parse(black_box("/v1/chat/completions")).expect("plain"));
     });
 
-    let form = form_body(1 << 20);
-    report("multipart, a form with 1 MiB of file in one chunk", 100, || {
-        let mut events: Vec<Event> = Vec::new();
-        let mut parser = Parser::new("B");
-        parser.push(black_box(&form), &mut events).expect("valid");
-        parser.finish().expect("whole");
-        black_box(events);
-    });
+    for (fields, calls) in [(1, 1_000), (1_000, 100)] {
+        let form = form_body(fields, 1 << 20);
+        report(&format!("multipart, {fields} fields and 1 MiB of file in one chunk"), calls, || {
+            let mut events: Vec<Event> = Vec::new();
+            let mut parser = Parser::new("B");
+            parser.push(black_box(&form), &mut events).expect("valid");
+            parser.finish().expect("whole");
+            black_box(events);
+        });
+    }
 }
 
 /// Prints the median over rounds of the mean time of one call.
@@ -96,11 +105,12 @@ fn request_head() -> Vec<u8> {
     read
 }
 
-fn form_body(file_bytes: usize) -> Bytes {
-    let mut body = b"--B\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--B\r\n\
-        Content-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\
-        Content-Type: application/octet-stream\r\n\r\n"
-        .to_vec();
+fn form_body(fields: usize, file_bytes: usize) -> Bytes {
+    let mut body = b"--B\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n".repeat(fields);
+    body.extend_from_slice(
+        b"--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\
+          Content-Type: application/octet-stream\r\n\r\n",
+    );
     body.resize(body.len() + file_bytes, b'x');
     body.extend_from_slice(b"\r\n--B--\r\n");
     Bytes::from(body)

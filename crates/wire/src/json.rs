@@ -8,9 +8,13 @@
 //!
 //! Left out: values. Whoever needs one takes its span and parses that.
 
+mod top_level;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+
+pub use top_level::TopLevel;
 
 /// Deepest nesting accepted: as deep as serde_json reads, so that what passes here can be read behind the gate's door,
 /// too. Tool schemas reach about 10.
@@ -468,60 +472,6 @@ fn plain_run(bytes: &[u8]) -> usize {
 fn unescape(raw: &str) -> String {
     // The scanner has checked every escape, so the library cannot refuse it.
     serde_json::from_str(&format!("\"{raw}\"")).unwrap_or_else(|_| raw.to_owned())
-}
-
-/// The members of a document's outermost object, as texts: enough for the few that the gate reads.
-#[derive(Debug, Default)]
-pub struct TopLevel<'a> {
-    members: Vec<(Cow<'a, str>, Kind, &'a str)>,
-    waiting: Option<(Cow<'a, str>, Kind)>,
-}
-
-impl<'a> Visitor<'a> for TopLevel<'a> {
-    fn enter(&mut self, member: Member<'a>) -> Visit {
-        self.waiting = Some((member.key, member.kind));
-        Visit::Past
-    }
-
-    fn top_level_value(&mut self, text: &'a str) {
-        // The scanner bounds how many there are.
-        if let Some((key, kind)) = self.waiting.take() {
-            self.members.push((key, kind, text));
-        }
-    }
-}
-
-impl<'a> TopLevel<'a> {
-    /// Reads a document.
-    ///
-    /// # Errors
-    /// The first fault.
-    pub fn read(body: &'a [u8]) -> Result<TopLevel<'a>, JsonError> {
-        let mut members = TopLevel::default();
-        scan(body, &mut members)?;
-        Ok(members)
-    }
-
-    /// A member's kind and text.
-    pub fn member(&self, key: &str) -> Option<(Kind, &'a str)> {
-        self.members.iter().find(|(name, _, _)| name == key).map(|(_, kind, text)| (*kind, *text))
-    }
-
-    /// A member that is a string, unescaped.
-    pub fn string(&self, key: &str) -> Option<String> {
-        match self.member(key)? {
-            (Kind::String, text) => serde_json::from_str(text).ok(),
-            _ => None,
-        }
-    }
-
-    /// A member that is true or false.
-    pub fn bool(&self, key: &str) -> Option<bool> {
-        match self.member(key)? {
-            (Kind::Bool, text) => Some(text == "true"),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

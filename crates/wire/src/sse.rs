@@ -116,6 +116,8 @@ pub struct Event {
 }
 
 /// Reads the events of a stream chunk by chunk.
+///
+/// It keeps an event until it is whole, whatever its size: what it is given is bounded before, as by a [`Boundary`].
 #[derive(Debug, Default)]
 pub struct Parser {
     line: Vec<u8>,

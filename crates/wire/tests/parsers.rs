@@ -133,6 +133,8 @@ const FORM: &[&str] = &[
     "\r\nContent-Transfer-Encoding: base64",
     "; filename=\"\\\"\"",
     "; name=b",
+    "--B: x\r\n",
+    "\r\n--B: x",
     ": ",
     "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n",
     "\r\n--B\r\nContent-Disposition: form-data; name=b\r\n\r\n",
