@@ -4,6 +4,7 @@
 //! not wait for it; one process at a time on a data folder (a lock file that lives as long as the process); the file
 //! is readable by its owner alone; a database of a newer version is refused, not guessed at.
 
+mod audit;
 mod owners;
 mod registry;
 mod seals;
@@ -27,7 +28,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
 /// What was changed since the first version, in order. `PRAGMA user_version` counts what was applied.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_projects_and_keys.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_projects_and_keys.sql"),
+    include_str!("../../../migrations/sqlite/0002_audit_lookup.sql"),
+];
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +94,9 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let writer = pool(1).connect_with(options.clone()).await?;
         migrate(&writer).await?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        let readers = pool(READERS).connect_with(options.read_only(true)).await?;
         Ok(Sqlite { writer, readers, is_new, _lock: lock })
     }
 
@@ -106,6 +110,19 @@ impl Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Connections, of which none comes back with a transaction open. When the disk is full SQLite rolls back by itself,
+/// the driver then fails to roll back once more and believes for ever that a transaction runs: such a connection is
+/// replaced, or nothing could be written until a restart.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).after_release(|connection, _| {
+        Box::pin(async move {
+            // A rollback that was queued by a dropped transaction is done once this is answered.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
@@ -140,7 +157,10 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
 /// A driver's error in the port's words.
 fn refused(error: sqlx::Error) -> StoreError {
     match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Conflict(database.to_string()),
+        // A project or service account that is not there any more is a conflict like an id that is there already.
+        sqlx::Error::Database(database) if database.is_unique_violation() || database.is_foreign_key_violation() => {
+            StoreError::Conflict(database.to_string())
+        }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => StoreError::Corrupt(error.to_string()),
         _ => StoreError::Unavailable(error.to_string()),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keys::Kind;
 use serde_json::{Value, json};
-use store::{Act, Key, KeyEntry, KeyId, Organization};
+use store::{Act, Key, KeyEntry, KeyId, Organization, Span};
 use wire::refusal::{Reason, Refusal};
 
 use crate::input::{Fields, deleted, invalid, page, query};
@@ -37,14 +37,17 @@ impl Console {
 
     pub(crate) fn list_admin_keys(&self, call: &Call<'_>) -> Answer {
         let snapshot = self.snapshot();
-        let mut keys: Vec<_> = snapshot.keys().filter(|entry| entry.key.kind == Kind::Admin).collect();
-        keys.sort_by(|one, two| (one.key.created_at, &one.key.id).cmp(&(two.key.created_at, &two.key.id)));
-        match query(call, "order")?.as_deref() {
-            None | Some("asc") => {}
-            Some("desc") => keys.reverse(),
+        let is_newest_first = match query(call, "order")?.as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
             Some(_) => return Err(invalid("order", "'order' must be asc or desc.")),
-        }
-        page(call, &keys, |entry| entry.key.id.as_str(), |entry| show(&snapshot.organization, &entry.key))
+        };
+        page(
+            call,
+            is_newest_first,
+            |span| self.directory.keys_of(None, span),
+            |entry| show(&snapshot.organization, &entry.key),
+        )
     }
 
     pub(crate) fn retrieve_admin_key(&self, call: &Call<'_>) -> Answer {
@@ -64,7 +67,7 @@ impl Console {
             created_by: Some(&call.caller.key.id),
             expires_at: fields.expires_at(self.clock.unix_seconds())?,
         });
-        self.commit(call.actor(), Act::CreateKey(key.record.clone()), key_created(&key.record)).await?;
+        self.commit(call.actor(), Act::CreateKey(key.record.clone()), vec![key_created(&key.record)]).await?;
         let mut shown = show(&self.snapshot().organization, &key.record);
         shown["value"] = key.secret.expose().into();
         Ok(shown)
@@ -72,16 +75,14 @@ impl Console {
 
     pub(crate) async fn delete_admin_key(&self, call: &Call<'_>) -> Answer {
         let entry = self.admin_key(call)?;
-        let snapshot = self.snapshot();
-        let lasts = |other: &&Arc<KeyEntry>| {
-            other.key.kind == Kind::Admin && other.key.id != entry.key.id && other.key.expires_at.is_none()
-        };
-        if snapshot.keys().filter(lasts).count() == 0 {
+        let all = Span { after: None, limit: usize::MAX, is_newest_first: false };
+        let admin_keys = self.directory.keys_of(None, all).map_or(Vec::new(), |page| page.items);
+        if !admin_keys.iter().any(|other| other.key.id != entry.key.id && other.key.expires_at.is_none()) {
             let words = "This is the last admin key that does not expire; without one nobody can administer the gate. Make \
                          another first. (If all are lost: `sallyport admin recover --data DIR`, with the gate stopped.)";
             return Err(Refusal::new(Reason::Conflict, words).param("key_id"));
         }
-        self.commit(call.actor(), Act::DeleteKey(entry.key.id.clone()), key_deleted(&entry.key)).await?;
+        self.commit(call.actor(), Act::DeleteKey(entry.key.id.clone()), vec![key_deleted(&entry.key)]).await?;
         Ok(deleted("organization.admin_api_key.deleted", entry.key.id.as_str()))
     }
 }

@@ -1,6 +1,9 @@
 //! What a call brings: fields of its body, pages of a list.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
+use store::{Page, Span};
 use wire::refusal::{Reason, Refusal};
 use wire::target::{self, QueryError};
 
@@ -133,18 +136,22 @@ pub(crate) fn limit(call: &Call<'_>) -> Result<usize, Refusal> {
     }
 }
 
-/// One page of a list that is sorted already: `after` an id, at most `limit`.
-pub(crate) fn page<T>(call: &Call<'_>, sorted: &[T], id: impl Fn(&T) -> &str, show: impl Fn(&T) -> Value) -> Answer {
+/// One page of a list, oldest first unless told otherwise: `after` an id, at most `limit`.
+pub(crate) fn page<T>(
+    call: &Call<'_>,
+    is_newest_first: bool,
+    read: impl FnOnce(Span<'_>) -> Option<Page<T>>,
+    show: impl Fn(&Arc<T>) -> Value,
+) -> Answer {
     let limit = limit(call)?;
-    let start = match query(call, "after")? {
-        None => 0,
-        Some(after) => {
-            let at = sorted.iter().position(|item| id(item) == after);
-            at.map(|at| at + 1).ok_or_else(|| invalid("after", "No object of this list has the id in 'after'."))?
-        }
-    };
-    let items = &sorted[start..sorted.len().min(start + limit)];
-    Ok(list(items.iter().map(show).collect(), start + limit < sorted.len()))
+    let after = query(call, "after")?;
+    let page = read(Span { after: after.as_deref(), limit, is_newest_first }).ok_or_else(|| unknown_cursor("after"))?;
+    Ok(list(page.items.iter().map(show).collect(), page.has_more))
+}
+
+/// The refusal of an id that a page was to begin at.
+pub(crate) fn unknown_cursor(name: &'static str) -> Refusal {
+    invalid(name, format!("No object of this list has the id in '{name}'."))
 }
 
 /// A list in the API's shape.

@@ -1,13 +1,15 @@
 //! The control plane: OpenAI's Administration API over projects, service accounts and keys, and our few extensions.
 //!
-//! Promises: every write goes through [`Console::commit`], which stores the act and its audit event in one
-//! transaction and puts it in force before it returns; a secret is in the one answer that creates it and nowhere
-//! else; whatever the store refuses changes nothing. Lists are served from the snapshot in force, audit events from
-//! the store.
+//! Promises: every write of a call goes through one function, `commit`, which stores the act and its audit events in one
+//! transaction and puts it in force before it returns; calls that write come one after the other, each deciding on
+//! what the one before it left; a secret is in the one answer that creates it and nowhere else; whatever the store
+//! refuses changes nothing. Lists are served from the directory, audit events from the store.
 //!
 //! To add an operation: its line in [`Console::serve`], a function in the file of its object, a test.
 //!
-//! Left out: HTTP, authentication and JSON strictness, which the gateway has seen to.
+//! Left out: HTTP, authentication and JSON strictness, which the gateway has seen to. A writing call must be run to
+//! its end, whether or not its client still waits: one that is dropped between store and directory would be in force
+//! only after a restart.
 
 mod admin_keys;
 mod audit;
@@ -24,7 +26,10 @@ use std::sync::Arc;
 
 use keys::{Pepper, Random, Shape};
 use serde_json::Value;
-use store::{Act, Actor, AuditEvent, Clock, Directory, KeyEntry, ProjectId, Registry, Snapshot, StoreError};
+use store::{
+    Act, Actor, AuditEvent, Clock, Directory, KeyEntry, ProjectId, RecordedAct, Registry, Snapshot, StoreError,
+};
+use tokio::sync::Mutex;
 use wire::endpoint::{Endpoint, Method};
 use wire::refusal::{Reason, Refusal};
 
@@ -74,6 +79,10 @@ pub struct Console {
     shape: Shape,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
+    /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
+    /// delete each other.
+    writing: Mutex<()>,
 }
 
 /// What an act is recorded as.
@@ -93,7 +102,7 @@ impl Console {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random }
+        Console { registry, directory, pepper, shape, clock, random, writing: Mutex::new(()) }
     }
 
     /// Serves a call. The answer's status is 200, as everywhere in the Administration API.
@@ -101,6 +110,18 @@ impl Console {
     /// # Errors
     /// In the API's shape: what is wrong with the call, or that the store cannot be written.
     pub async fn serve(&self, call: &Call<'_>) -> Answer {
+        if call.endpoint.method == Method::Get {
+            return self.perform(call).await;
+        }
+        let _one_at_a_time = self.writing.lock().await;
+        if call.caller.revocation.is_revoked() {
+            // While it waited for its turn.
+            return Err(Refusal::new(Reason::RevokedKey, "This API key was revoked. Nothing was changed."));
+        }
+        self.perform(call).await
+    }
+
+    async fn perform(&self, call: &Call<'_>) -> Answer {
         use Method::{Delete, Get, Post};
         let path = call.endpoint.path.strip_prefix("/v1/organization").unwrap_or(call.endpoint.path);
         match (call.endpoint.method, path) {
@@ -155,11 +176,14 @@ impl Console {
         self.maker().key(meant)
     }
 
-    /// Does an act: stored with its event, then in force. The only way for a call to write anything.
-    async fn commit(&self, actor: Actor, act: Act, event: Event) -> Result<(), Refusal> {
-        let event = AuditEvent { actor, ..self.maker().event(event) };
-        self.registry.commit(&act, &[event]).await.map_err(|error| unavailable(&error))?;
-        self.directory.apply(&act);
+    /// Does an act: stored with its events, then in force. The only way for a call to write anything.
+    async fn commit(&self, actor: Actor, act: Act, events: Vec<Event>) -> Result<(), Refusal> {
+        let maker = self.maker();
+        let event = |event| AuditEvent { actor: actor.clone(), ..maker.event(event) };
+        let recorded = RecordedAct::new(act, events.into_iter().map(event).collect());
+        let recorded = recorded.map_err(|error| unavailable(&error))?;
+        self.registry.commit(&recorded).await.map_err(|error| unavailable(&error))?;
+        self.directory.apply(recorded.act());
         Ok(())
     }
 }
@@ -173,7 +197,11 @@ fn unavailable(error: &StoreError) -> Refusal {
         ),
         StoreError::Unavailable(_) | StoreError::Corrupt(_) => Refusal::new(
             Reason::StoreUnavailable,
-            "The gate cannot write to its database right now; nothing was changed. Check the disk, then retry.",
+            "The gate cannot use its database right now; nothing was changed. Check the disk, then retry.",
+        ),
+        StoreError::Unrecorded { .. } => Refusal::new(
+            Reason::Internal,
+            "The gate has no audit event for this act, so it was not done. This is a defect: report it.",
         ),
     }
     .cause(error)

@@ -11,6 +11,8 @@ use crate::{Answer, Call, Console, Event, no_such};
 
 /// Most synonyms of one project.
 const SYNONYMS_MAX: usize = 32;
+/// Longest real id; OpenAI's have about 30 characters.
+const UPSTREAM_ID_CHARS_MAX: usize = 128;
 
 /// Values of `residency` in the API document.
 const RESIDENCIES: &[&str] = &[
@@ -66,11 +68,7 @@ impl Console {
 
     pub(crate) fn list_projects(&self, call: &Call<'_>) -> Answer {
         let with_archived = query_flag(call, "include_archived")?;
-        let snapshot = self.snapshot();
-        let mut projects: Vec<_> =
-            snapshot.projects().filter(|project| with_archived || !project.is_archived()).collect();
-        projects.sort_by(|one, two| (one.created_at, &one.id).cmp(&(two.created_at, &two.id)));
-        page(call, &projects, |project| project.id.as_str(), |project| show(project))
+        page(call, false, |span| self.directory.projects(with_archived, span), |project| show(project))
     }
 
     pub(crate) fn retrieve_project(&self, call: &Call<'_>) -> Answer {
@@ -92,7 +90,7 @@ impl Console {
         self.refuse_taken(&project)?;
         let payload = json!({"id": project.id.as_str(), "data": changes(&project)});
         let event = Event { kind: "project.created", project: Some(project.id.clone()), payload };
-        self.commit(call.actor(), Act::CreateProject(project.clone()), event).await?;
+        self.commit(call.actor(), Act::CreateProject(project.clone()), vec![event]).await?;
         Ok(show(&project))
     }
 
@@ -111,7 +109,7 @@ impl Console {
         self.refuse_taken(&project)?;
         let payload = json!({"id": project.id.as_str(), "changes_requested": changes(&project)});
         let event = Event { kind: "project.updated", project: Some(project.id.clone()), payload };
-        self.commit(call.actor(), Act::UpdateProject(project.clone()), event).await?;
+        self.commit(call.actor(), Act::UpdateProject(project.clone()), vec![event]).await?;
         Ok(show(&project))
     }
 
@@ -124,39 +122,58 @@ impl Console {
             project.archived_at = Some(self.clock.unix_seconds());
             let payload = json!({"id": project.id.as_str()});
             let event = Event { kind: "project.archived", project: Some(project.id.clone()), payload };
-            self.commit(call.actor(), Act::UpdateProject(project.clone()), event).await?;
+            self.commit(call.actor(), Act::UpdateProject(project.clone()), vec![event]).await?;
         }
         Ok(show(&project))
     }
 
-    /// A real project id can be one project's synonym only: keys are told apart by it.
+    /// A real project id can be one project's synonym only, and no project of this gate: a client must never be able to
+    /// say one project and be taken for another.
     fn refuse_taken(&self, project: &Project) -> Result<(), Refusal> {
         let snapshot = self.snapshot();
-        let mut others = snapshot.projects().filter(|other| other.id != project.id);
-        let taken = others.find_map(|other| {
-            other.synonyms.iter().find(|id| id.starts_with("proj_") && project.synonyms.contains(id)).cloned()
-        });
-        taken.map_or(Ok(()), |id| {
-            Err(invalid("sallyport.synonyms", format!("'{id}' is a synonym of another project already.")))
-        })
+        let is_ours = |id: &str| snapshot.project(&ProjectId::new(id)).is_some();
+        let is_taken = |id: &str| self.directory.claimed_by(id).is_some_and(|owner| owner != project.id);
+        let refused = |id: &str, why| Err(invalid(SYNONYMS, format!("'{id}' is {why}.")));
+        for id in &project.synonyms {
+            if is_ours(id) {
+                return refused(id, "a project of this gate; synonyms are ids of the upstream");
+            }
+            if is_taken(id) {
+                return refused(id, "a synonym of another project already");
+            }
+        }
+        Ok(())
     }
 }
 
+/// The field as errors name it.
+const SYNONYMS: &str = "sallyport.synonyms";
+
 /// `{"sallyport": {"synonyms": […]}}`: real ids that clients of this project may send.
 fn synonyms(fields: &Fields) -> Result<Option<Vec<String>>, Refusal> {
-    let Some(value) = fields.value("sallyport").and_then(|ours| ours.get("synonyms")) else { return Ok(None) };
+    let Some(ours) = fields.value("sallyport") else { return Ok(None) };
+    let ours = ours.as_object().ok_or_else(|| invalid("sallyport", "'sallyport' must be an object."))?;
+    let Some(value) = ours.get("synonyms").filter(|value| !value.is_null()) else { return Ok(None) };
     let wrong = || {
-        let words =
-            format!("'sallyport.synonyms' must be a list of at most {SYNONYMS_MAX} ids beginning with org- or proj_.");
-        invalid("sallyport.synonyms", words)
+        let words = format!("'{SYNONYMS}' must be a list of at most {SYNONYMS_MAX} ids beginning with org- or proj_.");
+        invalid(SYNONYMS, words)
     };
     let list = value.as_array().filter(|list| list.len() <= SYNONYMS_MAX).ok_or_else(wrong)?;
-    let id = |value: &Value| {
-        let id = value.as_str()?;
-        let is_id = (id.starts_with("org-") || id.starts_with("proj_")) && id.len() <= 128;
-        is_id.then(|| id.to_owned())
-    };
-    list.iter().map(|value| id(value).ok_or_else(wrong)).collect::<Result<Vec<_>, _>>().map(Some)
+    let mut ids = Vec::with_capacity(list.len());
+    for value in list {
+        let id = value.as_str().filter(|id| is_upstream_id(id)).ok_or_else(wrong)?.to_owned();
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(Some(ids))
+}
+
+/// Whether this can be a real id of an organization or a project, and can stand in a header.
+fn is_upstream_id(id: &str) -> bool {
+    let rest = id.strip_prefix("org-").or_else(|| id.strip_prefix("proj_"));
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    id.len() <= UPSTREAM_ID_CHARS_MAX && rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_id))
 }
 
 fn residency(fields: &Fields) -> Result<Option<String>, Refusal> {

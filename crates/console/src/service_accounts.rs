@@ -1,4 +1,5 @@
-//! Service accounts of a project, and their keys.
+//! Service accounts of a project, and their keys. An archived project has none, as the API has it: each call is
+//! refused.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use wire::refusal::Refusal;
 
 use crate::input::{Fields, deleted, invalid, page};
 use crate::new::{KeyFor, NewKey};
-use crate::project_keys::key_created;
+use crate::project_keys::{key_created, key_deleted};
 use crate::{Answer, Call, Console, Event, no_such};
 
 fn show(account: &ServiceAccount) -> Value {
@@ -46,22 +47,19 @@ impl Console {
     }
 
     pub(crate) fn list_service_accounts(&self, call: &Call<'_>) -> Answer {
-        let project = self.project(call)?;
-        let snapshot = self.snapshot();
-        let mut accounts: Vec<_> =
-            snapshot.service_accounts().filter(|account| account.project == project.id).collect();
-        accounts.sort_by(|one, two| (one.created_at, &one.id).cmp(&(two.created_at, &two.id)));
-        page(call, &accounts, |account| account.id.as_str(), |account| show(account))
+        let project = self.active_project(call)?;
+        page(call, false, |span| self.directory.service_accounts_of(&project.id, span), |account| show(account))
     }
 
     pub(crate) fn retrieve_service_account(&self, call: &Call<'_>) -> Answer {
-        let project = self.project(call)?;
+        let project = self.active_project(call)?;
         self.service_account(call, &project).map(|account| show(&account))
     }
 
     pub(crate) async fn create_service_account(&self, call: &Call<'_>) -> Answer {
         let project = self.active_project(call)?;
         let fields = Fields::of(call)?;
+        fields.refuse_restrictions()?;
         let is_only = fields.bool("create_service_account_only")?.unwrap_or(false);
         let account = ServiceAccount {
             id: ServiceAccountId::new(self.new_id(ServiceAccountId::PREFIX)),
@@ -72,7 +70,9 @@ impl Console {
         };
         let key = if is_only { None } else { Some(self.account_key(call, &account, "Secret Key", None)) };
         let act = Act::CreateServiceAccount(account.clone(), key.as_ref().map(|key| key.record.clone()));
-        self.commit(call.actor(), act, event("service_account.created", &account)).await?;
+        let mut events = vec![event("service_account.created", &account)];
+        events.extend(key.as_ref().map(|key| key_created(&key.record)));
+        self.commit(call.actor(), act, events).await?;
         let mut shown = show(&account);
         shown["api_key"] = key.as_ref().map_or(Value::Null, show_key);
         Ok(shown)
@@ -91,15 +91,18 @@ impl Console {
             Some(_) => return Err(invalid("role", "'role' must be owner, member or none.")),
         }
         let act = Act::UpdateServiceAccount(account.clone());
-        self.commit(call.actor(), act, event("service_account.updated", &account)).await?;
+        self.commit(call.actor(), act, vec![event("service_account.updated", &account)]).await?;
         Ok(show(&account))
     }
 
     pub(crate) async fn delete_service_account(&self, call: &Call<'_>) -> Answer {
-        let project = self.project(call)?;
+        let project = self.active_project(call)?;
         let account = self.service_account(call, &project)?;
         let act = Act::DeleteServiceAccount(account.id.clone());
-        self.commit(call.actor(), act, event("service_account.deleted", &account)).await?;
+        let keys = self.directory.keys_of_service_account(&account.id);
+        let mut events: Vec<_> = keys.iter().map(|entry| key_deleted(&entry.key)).collect();
+        events.push(event("service_account.deleted", &account));
+        self.commit(call.actor(), act, events).await?;
         Ok(deleted("organization.project.service_account.deleted", account.id.as_str()))
     }
 
@@ -110,7 +113,7 @@ impl Console {
         fields.refuse_restrictions()?;
         let name = fields.text("name")?.unwrap_or_else(|| "Secret Key".to_owned());
         let key = self.account_key(call, &account, &name, fields.expires_at(self.clock.unix_seconds())?);
-        self.commit(call.actor(), Act::CreateKey(key.record.clone()), key_created(&key.record)).await?;
+        self.commit(call.actor(), Act::CreateKey(key.record.clone()), vec![key_created(&key.record)]).await?;
         Ok(show_key(&key))
     }
 

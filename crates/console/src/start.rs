@@ -2,7 +2,7 @@
 
 use keys::{Kind, Pepper, Random, Secret, Shape};
 use serde_json::json;
-use store::{Act, Clock, Organization, OrganizationId, Project, ProjectId, Records, Registry, StoreError};
+use store::{Act, Clock, Organization, OrganizationId, Project, ProjectId, RecordedAct, Records, Registry, StoreError};
 
 use crate::new::{KeyFor, Maker};
 use crate::project_keys::key_created;
@@ -58,9 +58,11 @@ impl Console {
         let act = Act::Bootstrap { organization: organization.clone(), project: project.clone(), keys: keys.clone() };
         let payload = json!({"id": project.id.as_str(), "data": {"name": project.name, "title": project.name}});
         let created = Event { kind: "project.created", project: Some(project.id.clone()), payload };
-        let events = [created, key_created(&admin.record), key_created(&first.record)];
-        let events: Vec<_> = events.into_iter().map(|event| maker.event(event)).collect();
-        registry.commit(&act, &events).await?;
+        let payload = json!({"id": organization.id.as_str(), "data": {"name": organization.name}});
+        let bootstrapped = Event { kind: "sallyport.bootstrapped", project: None, payload };
+        let events = [bootstrapped, created, key_created(&admin.record), key_created(&first.record)];
+        let events = events.into_iter().map(|event| maker.event(event)).collect();
+        registry.commit(&RecordedAct::new(act, events)?).await?;
         let started = Started { project: project.id.clone(), admin_key: admin.secret, project_key: first.secret };
         Ok((Records { organization, projects: vec![project], service_accounts: Vec::new(), keys }, started))
     }
@@ -85,9 +87,12 @@ impl Console {
             created_by: None,
             expires_at: None,
         });
-        let mut event = maker.event(key_created(&key.record));
-        event.payload["data"]["recovered"] = json!(true);
-        registry.commit(&Act::CreateKey(key.record), &[event]).await?;
+        let payload = json!({"id": key.record.id.as_str(), "data": {"name": key.record.name}});
+        let recovered = maker.event(Event { kind: "sallyport.admin.recovered", project: None, payload });
+        let mut created = maker.event(key_created(&key.record));
+        created.payload["data"]["recovered"] = json!(true);
+        let recorded = RecordedAct::new(Act::CreateKey(key.record), vec![recovered, created])?;
+        registry.commit(&recorded).await?;
         Ok(key.secret)
     }
 }

@@ -1,9 +1,11 @@
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+mod writing;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 
 use backends::sqlite::Sqlite;
 use keys::{Kind, SystemRandom};
 use serde_json::json;
-use store::KeyId;
+use store::{AuditFilter, AuditPage, KeyId, Records};
 
 use super::*;
 
@@ -15,8 +17,33 @@ impl Clock for Fixed {
     }
 }
 
+/// A real store that can be told to fail.
+struct Failing {
+    store: Sqlite,
+    is_down: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Registry for Failing {
+    async fn commit(&self, recorded: &RecordedAct) -> Result<(), StoreError> {
+        match self.is_down.load(SeqCst) {
+            true => Err(StoreError::Unavailable("told to fail".into())),
+            false => self.store.commit(recorded).await,
+        }
+    }
+
+    async fn load(&self) -> Result<Option<Records>, StoreError> {
+        self.store.load().await
+    }
+
+    async fn audit_events(&self, filter: &AuditFilter) -> Result<Option<AuditPage>, StoreError> {
+        self.store.audit_events(filter).await
+    }
+}
+
 struct World {
     console: Console,
+    store: Arc<Failing>,
     caller: Arc<KeyEntry>,
     project: String,
     secrets: Vec<String>,
@@ -25,7 +52,8 @@ struct World {
 
 async fn world() -> World {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Sqlite::open(folder.path()).await.expect("opens"));
+    let store = Sqlite::open(folder.path()).await.expect("opens");
+    let store = Arc::new(Failing { store, is_down: AtomicBool::new(false) });
     let clock = Arc::new(Fixed(AtomicI64::new(1_700_000_000)));
     let (pepper, shape) = (Pepper::new(&[9; 32]), Shape::default());
     let (records, started) = Console::start(&*store, &pepper, &shape, &*clock, &SystemRandom).await.expect("starts");
@@ -33,13 +61,17 @@ async fn world() -> World {
     let digest = pepper.digest(started.admin_key.expose());
     let caller = Arc::clone(directory.snapshot().key(&digest).expect("the admin key"));
     let secrets = vec![started.admin_key.expose().to_owned(), started.project_key.expose().to_owned()];
-    let console = Console::new(store, directory, pepper, shape, clock, Arc::new(SystemRandom));
-    World { console, caller, project: started.project.to_string(), secrets, folder }
+    let console = Console::new(store.clone(), directory, pepper, shape, clock, Arc::new(SystemRandom));
+    World { console, store, caller, project: started.project.to_string(), secrets, folder }
 }
 
 impl World {
     /// Calls `METHOD /v1/organization/…?query` with a body.
     async fn call(&self, method: &str, target: &str, body: Value) -> Answer {
+        self.call_as(&self.caller, method, target, body).await
+    }
+
+    async fn call_as(&self, caller: &Arc<KeyEntry>, method: &str, target: &str, body: Value) -> Answer {
         let path = format!("/v1/organization{target}");
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let found = wire::endpoint::find(method, path).unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
@@ -50,7 +82,7 @@ impl World {
             params: &params,
             query,
             body: &body,
-            caller: &self.caller,
+            caller,
             address: "192.0.2.1".into(),
             user_agent: Some("test".into()),
         };
@@ -66,8 +98,11 @@ impl World {
     }
 
     fn opens(&self, secret: &str) -> bool {
-        let digest = self.console.pepper.digest(secret);
-        self.console.snapshot().key(&digest).is_some_and(|entry| !entry.revocation.is_revoked())
+        let (snapshot, digest) = (self.console.snapshot(), self.console.pepper.digest(secret));
+        let project = |entry: &KeyEntry| entry.key.project.as_ref().and_then(|id| snapshot.project(id));
+        snapshot.key(&digest).is_some_and(|entry| {
+            !entry.revocation.is_revoked() && project(entry).is_none_or(|project| !project.is_archived())
+        })
     }
 }
 
@@ -87,10 +122,18 @@ async fn a_project_lives_from_creation_to_archive() {
     assert_eq!((renamed["name"].as_str(), &renamed["sallyport"]["synonyms"]), (Some("Finder"), &json!(["proj_real"])));
     let key = world.ok("POST", &format!("/projects/{id}/api_keys"), json!({"name": "k"})).await;
     let secret = key["value"].as_str().expect("shown once").to_owned();
+    let key_id = key["id"].as_str().expect("an id").to_owned();
     assert!(world.opens(&secret));
     let archived = world.ok("POST", &format!("/projects/{id}/archive"), Value::Null).await;
     assert_eq!(archived["status"], "archived");
-    assert!(!world.opens(&secret), "an archived project's keys are cut");
+    assert!(!world.opens(&secret), "an archived project's keys open nothing");
+    for (method, path) in [("GET", "service_accounts"), ("POST", "service_accounts"), ("POST", "api_keys")] {
+        let refusal = world.refused(method, &format!("/projects/{id}/{path}"), json!({"name": "x"})).await;
+        assert_eq!(refusal.status(), 400, "{method} {path}: {refusal}");
+    }
+    let left = world.ok("GET", &format!("/projects/{id}/api_keys?owner_project_access=inactive"), Value::Null).await;
+    assert_eq!((ids(&left), &left["data"][0]["owner_project_access"]), (vec![key_id.as_str()], &json!("inactive")));
+    world.ok("DELETE", &format!("/projects/{id}/api_keys/{key_id}"), Value::Null).await;
     assert_eq!(ids(&world.ok("GET", "/projects", Value::Null).await), [world.project.as_str()]);
     assert_eq!(ids(&world.ok("GET", "/projects?include_archived=true", Value::Null).await).len(), 2);
     assert_eq!(world.refused("POST", &format!("/projects/{id}"), json!({"name": "x"})).await.status(), 400);
@@ -192,6 +235,21 @@ async fn lists_are_paged() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 6);
+    let mut ids_left = seen.clone();
+    let (mut shown, mut after) = (0, String::new());
+    while !ids_left.is_empty() {
+        // A list that archives as it goes sees every project once, though its cursor is no longer in the list.
+        let page = world.ok("GET", &format!("/projects?limit=2{after}"), Value::Null).await;
+        for id in ids(&page) {
+            shown += 1;
+            ids_left.retain(|left| left != id);
+            if id != world.project {
+                world.ok("POST", &format!("/projects/{id}/archive"), Value::Null).await;
+            }
+        }
+        after = format!("&after={}", page["last_id"].as_str().expect("an id"));
+    }
+    assert_eq!(shown, 6);
     for bad in ["limit=0", "limit=101", "limit=x", "after=nobody", "limit=1&limit=2", "include_archived=maybe"] {
         assert_eq!(world.refused("GET", &format!("/projects?{bad}"), Value::Null).await.status(), 400, "{bad}");
     }
@@ -201,6 +259,7 @@ async fn lists_are_paged() {
 async fn wrong_fields_are_named() {
     let world = world().await;
     let keys = format!("/projects/{}/api_keys", world.project);
+    let accounts = format!("/projects/{}/service_accounts", world.project);
     for (path, body, param) in [
         ("/projects", json!({}), "name"),
         ("/projects", json!({"name": 5}), "name"),
@@ -208,6 +267,10 @@ async fn wrong_fields_are_named() {
         ("/projects", json!({"name": "x".repeat(256)}), "name"),
         ("/projects", json!({"name": "x", "residency": "MARS"}), "residency"),
         ("/projects", json!({"name": "x", "sallyport": {"synonyms": ["nonsense"]}}), "sallyport.synonyms"),
+        ("/projects", json!({"name": "x", "sallyport": {"synonyms": ["proj_"]}}), "sallyport.synonyms"),
+        ("/projects", json!({"name": "x", "sallyport": {"synonyms": ["org-a b"]}}), "sallyport.synonyms"),
+        ("/projects", json!({"name": "x", "sallyport": ["proj_a"]}), "sallyport"),
+        (&accounts, json!({"name": "x", "scopes": ["model.read"]}), "scopes"),
         (&keys, json!({"name": "x", "expires_in_seconds": 0}), "expires_in_seconds"),
         (&keys, json!({"name": "x", "scopes": ["model.read"]}), "scopes"),
     ] {
@@ -236,11 +299,13 @@ async fn every_write_leaves_an_event_and_no_secret_anywhere() {
         kinds,
         [
             "api_key.created",
+            "api_key.created",
             "service_account.created",
             "api_key.created",
             "api_key.created",
             "api_key.created",
-            "project.created"
+            "project.created",
+            "sallyport.bootstrapped",
         ]
     );
     assert_eq!(log["data"][0]["actor"]["api_key"]["id"], world.caller.key.id.as_str());
@@ -260,6 +325,58 @@ async fn every_write_leaves_an_event_and_no_secret_anywhere() {
 }
 
 #[tokio::test]
+async fn the_audit_log_is_filtered_and_paged() {
+    let world = world().await;
+    let path = format!("/projects/{}/api_keys", world.project);
+    let key = world.ok("POST", &path, json!({"name": "k"})).await;
+    let id = key["id"].as_str().expect("an id");
+    world.ok("DELETE", &format!("{path}/{id}"), Value::Null).await;
+    let events = async |query: String| world.ok("GET", &format!("/audit_logs?{query}"), Value::Null).await;
+    let types = |page: &Value| -> Vec<String> {
+        let events = page["data"].as_array().expect("events");
+        events.iter().map(|event| event["type"].as_str().expect("a type").to_owned()).collect()
+    };
+    let about = events(format!("resource_ids[]={id}")).await;
+    assert_eq!(types(&about), ["api_key.deleted", "api_key.created"]);
+    assert_eq!(about["data"][0]["project"], json!({"id": world.project, "name": "Default project"}));
+    assert_eq!(types(&events(format!("resource_ids={id}&event_types[]=api_key.deleted")).await), ["api_key.deleted"]);
+    assert_eq!(events(format!("actor_ids[]={}", world.caller.key.id)).await["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(ids(&events("actor_emails[]=a@example.com".into()).await).len(), 0, "nobody has an address");
+    assert_eq!(ids(&events("tenant_only=true".into()).await).len(), 0);
+    let first = about["data"][1]["id"].as_str().expect("an id");
+    let newer = events(format!("before={first}&limit=1")).await;
+    assert_eq!((ids(&newer), &newer["has_more"]), (ids(&about)[..1].to_vec(), &json!(false)));
+    let older = events(format!("after={first}&limit=1")).await;
+    assert_eq!((types(&older), &older["has_more"]), (vec!["api_key.created".to_owned()], &json!(true)));
+    let at = about["data"][0]["effective_at"].as_i64().expect("a time");
+    assert_eq!(ids(&events(format!("effective_at[gte]={at}")).await).len(), 1);
+    assert_eq!(ids(&events(format!("effective_at[gt]={at}")).await).len(), 0);
+    assert!(!ids(&events(format!("effective_at[lt]={at}")).await).contains(&ids(&about)[0]));
+    assert!(ids(&events(format!("effective_at[lte]={at}")).await).contains(&ids(&about)[0]));
+    let many = vec!["event_types[]=x"; 257].join("&");
+    for bad in ["after=nobody", "before=nobody", &format!("after={first}&before={first}"), "tenant_only=2", &many] {
+        assert_eq!(world.refused("GET", &format!("/audit_logs?{bad}"), Value::Null).await.status(), 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_synonym_tells_projects_apart() {
+    let world = world().await;
+    let named = |ids: Value| json!({"name": "P", "sallyport": {"synonyms": ids}});
+    let first = world.ok("POST", "/projects", named(json!(["proj_real", "org-real", "proj_real"]))).await;
+    assert_eq!(first["sallyport"]["synonyms"], json!(["proj_real", "org-real"]));
+    world.ok("POST", "/projects", named(json!(["org-real"]))).await;
+    let refusal = world.refused("POST", "/projects", named(json!(["proj_real"]))).await;
+    assert!(refusal.message.contains("another project"), "{refusal}");
+    let refusal = world.refused("POST", "/projects", named(json!([world.project]))).await;
+    assert!(refusal.message.contains("project of this gate"), "{refusal}");
+    let path = format!("/projects/{}", first["id"].as_str().expect("an id"));
+    world.ok("POST", &path, named(json!(["proj_real"]))).await;
+    world.ok("POST", &path, named(json!([]))).await;
+    world.ok("POST", "/projects", named(json!(["proj_real"]))).await;
+}
+
+#[tokio::test]
 async fn a_recovered_key_opens_and_is_audited() {
     let world = world().await;
     let console = &world.console;
@@ -271,4 +388,6 @@ async fn a_recovered_key_opens_and_is_audited() {
     let log = world.ok("GET", "/audit_logs?limit=1", Value::Null).await;
     assert_eq!(log["data"][0]["api_key.created"]["data"]["recovered"], true);
     assert_eq!(log["data"][0]["actor"]["type"], "session");
+    let recovered = world.ok("GET", "/audit_logs?event_types[]=sallyport.admin.recovered", Value::Null).await;
+    assert_eq!(recovered["data"][0]["sallyport.admin.recovered"]["id"], log["data"][0]["api_key.created"]["id"]);
 }

@@ -33,7 +33,7 @@ impl<'r> Accepted<'r> {
 /// 400 for what two parsers could read differently, 414 for a target over its limit.
 pub(crate) fn accept<'r>(head: &'r Parts, connection: &ConnectionState) -> Result<Accepted<'r>, Refusal> {
     if head.version < Version::HTTP_2 {
-        if head.headers.contains_key(header::TRANSFER_ENCODING) && connection.has_length_conflict() {
+        if head.headers.contains_key(header::TRANSFER_ENCODING) && !connection.is_vouched_for() {
             return Err(Refusal::new(
                 Reason::InvalidHeaders,
                 "The request has conflicting length headers (Content-Length together with Transfer-Encoding, or more \

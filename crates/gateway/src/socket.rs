@@ -45,7 +45,7 @@ pub(crate) struct ConnectionState {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
-    length_conflict: AtomicBool,
+    vouched: AtomicBool,
     command: AtomicU8,
     waker: AtomicWaker,
 }
@@ -60,7 +60,7 @@ impl ConnectionState {
             head_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
             stalled_since: AtomicU64::new(0),
-            length_conflict: AtomicBool::new(false),
+            vouched: AtomicBool::new(false),
             command: AtomicU8::new(Command::GoOn as u8),
             waker: AtomicWaker::new(),
         }
@@ -70,10 +70,10 @@ impl ConnectionState {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    /// Whether the request head just read had conflicting length headers. Asked only where a head has
+    /// Whether the request head just read is known to be chunked and nothing else. Asked only where a head has
     /// `Transfer-Encoding`.
-    pub(crate) fn has_length_conflict(&self) -> bool {
-        self.length_conflict.load(Relaxed)
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        self.vouched.load(Relaxed)
     }
 
     /// Marks an exchange as running until the guard drops.
@@ -162,9 +162,7 @@ impl<S> Watched<S> {
         }
         if let Some(lengths) = &mut self.lengths {
             lengths.observe(bytes);
-            if lengths.conflicting() {
-                self.state.length_conflict.store(true, Relaxed);
-            }
+            self.state.vouched.store(lengths.vouches(), Relaxed);
         }
     }
 
@@ -179,7 +177,7 @@ impl<S> Watched<S> {
                 // What comes after an answer is another message.
                 if let Some(lengths) = &mut self.lengths {
                     lengths.reset();
-                    self.state.length_conflict.store(false, Relaxed);
+                    self.state.vouched.store(false, Relaxed);
                 }
             }
         }

@@ -18,9 +18,17 @@ use aws_lc_rs::{hmac, rand};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// A secret text: stars in every format, wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
+/// A secret text: stars in every format, compared in constant time, wiped when dropped.
+#[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
 
 impl Secret {
     /// Wraps a secret.
@@ -137,6 +145,7 @@ mod tests {
         let shown = format!("{secret} {secret:?} {pepper:?} {:?}", pepper.digest("x"));
         assert!(!shown.contains("very"));
         assert!(shown.starts_with("*** Secret(***) Pepper(***) Digest("));
+        assert!(secret == Secret::new("sk-very-secret") && secret != Secret::new("sk-very"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -72,7 +72,8 @@ impl fmt::Debug for MasterKey {
 
 impl MasterKey {
     fn from_bytes(bytes: &[u8; BYTES]) -> MasterKey {
-        let key = UnboundKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes");
+        // SIV: a nonce drawn twice would tell that two values are equal, and nothing more.
+        let key = UnboundKey::new(&AES_256_GCM_SIV, bytes).expect("AES-256 takes 32 bytes");
         // The id tells keys apart without telling anything of them: a hash of a hash is no oracle for 256 bits.
         let hash = digest::digest(&digest::SHA256, digest::digest(&digest::SHA256, bytes).as_ref());
         let id = hash.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -87,7 +88,8 @@ impl MasterKey {
         decode(text.trim()).map(|bytes| MasterKey::from_bytes(&bytes)).ok_or(MasterKeyError::Form)
     }
 
-    /// The key in a file; makes the file, readable by its owner alone, when it is not there.
+    /// The key in a file; makes the file, readable by its owner alone, when it is not there. The caller sees to it that
+    /// one process at a time does so.
     ///
     /// # Errors
     /// When the file is readable by others, has another form, or cannot be read or made.
@@ -99,9 +101,7 @@ impl MasterKey {
                 let mut bytes = Zeroizing::new([0; BYTES]);
                 random.fill(&mut *bytes);
                 let text = Zeroizing::new(STANDARD.encode(*bytes));
-                let mut file =
-                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-                file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+                create(path, text.as_bytes()).map_err(failed)?;
                 Ok(MasterKey::from_bytes(&bytes))
             }
             Err(error) => Err(failed(error)),
@@ -150,16 +150,37 @@ impl MasterKey {
     }
 }
 
+/// Writes a file that is there whole or not at all, also after a loss of power: what is sealed under a master key that
+/// did not reach the disk is lost.
+fn create(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let unfinished = path.with_file_name(name);
+    // Left by a start that was cut short: nothing was sealed under it yet.
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
 fn decode(text: &str) -> Option<Zeroizing<[u8; BYTES]>> {
-    let bytes = if text.len() == 2 * BYTES {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        let pair = |pair: &[u8]| Some(u8::try_from(digit(&pair[0])? * 16 + digit(&pair[1])?).unwrap_or_default());
-        text.as_bytes().chunks_exact(2).map(pair).collect::<Option<Vec<u8>>>()?
+    let mut bytes = Zeroizing::new([0; BYTES]);
+    if text.len() == 2 * BYTES {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
     } else {
-        STANDARD.decode(text).ok()?
-    };
-    let bytes = Zeroizing::new(bytes);
-    <[u8; BYTES]>::try_from(&bytes[..]).ok().map(Zeroizing::new)
+        let decoded = Zeroizing::new(STANDARD.decode(text).ok()?);
+        *bytes = decoded[..].try_into().ok()?;
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -190,9 +211,31 @@ mod tests {
         let second = MasterKey::from_file(&path, &SystemRandom).expect("read");
         assert_eq!(first.id(), second.id());
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        let files = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(files, 1, "nothing unfinished is left");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("ours");
         let error = MasterKey::from_file(&path, &SystemRandom).expect_err("others may read it");
         assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn what_a_cut_start_left_is_no_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("master.key");
+        std::fs::write(folder.path().join("master.key.new"), "half a k").expect("written");
+        let made = MasterKey::from_file(&path, &SystemRandom).expect("made anew");
+        assert_eq!(MasterKey::from_file(&path, &SystemRandom).expect("read").id(), made.id());
+        assert!(!folder.path().join("master.key.new").exists());
+        let nowhere = MasterKey::from_file(Path::new("/nonexistent/master.key"), &SystemRandom);
+        assert!(matches!(nowhere, Err(MasterKeyError::File { .. })));
+    }
+
+    #[test]
+    fn both_spellings_are_one_key() {
+        let bytes: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7).expect("below 256"));
+        let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        let (one, two) = (MasterKey::from_text(&hexadecimal), MasterKey::from_text(&STANDARD.encode(bytes)));
+        assert_eq!(one.expect("hexadecimal").id(), two.expect("base64").id());
     }
 
     #[test]

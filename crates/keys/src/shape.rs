@@ -13,6 +13,8 @@ const CHECKSUM_CHARS: usize = 6;
 pub const SECRET_CHARS: usize = RANDOM_CHARS + CHECKSUM_CHARS;
 /// Longest prefix that an operator may choose.
 const PREFIX_CHARS_MAX: usize = 16;
+/// Most prefixes that keys may still have from earlier.
+const FORMER_PREFIXES_MAX: usize = 8;
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -55,20 +57,27 @@ pub struct Malformed;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     prefix: String,
+    /// Prefixes that keys were made with before.
+    former: Vec<String>,
 }
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { prefix: "sp-".into() }
+        Shape { prefix: "sp-".into(), former: Vec::new() }
     }
 }
 
 impl Shape {
     /// A shape with the operator's own prefix: 1 to 16 of `A-Z a-z 0-9 - _`.
     pub fn new(prefix: &str) -> Option<Shape> {
-        let is_good = (1..=PREFIX_CHARS_MAX).contains(&prefix.len())
-            && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        is_good.then(|| Shape { prefix: prefix.to_owned() })
+        is_prefix(prefix).then(|| Shape { prefix: prefix.to_owned(), former: Vec::new() })
+    }
+
+    /// The same shape, which also takes keys that were made under other prefixes, 8 at most: an operator who changes
+    /// the prefix need not replace every key on the same day. New keys have the shape's own prefix.
+    pub fn accepting(self, former: &[&str]) -> Option<Shape> {
+        let is_good = former.len() <= FORMER_PREFIXES_MAX && former.iter().all(|prefix| is_prefix(prefix));
+        is_good.then(|| Shape { former: former.iter().map(|prefix| (*prefix).to_owned()).collect(), ..self })
     }
 
     /// The prefix.
@@ -90,19 +99,31 @@ impl Shape {
 
     /// Tests shape and checksum, and says what kind of key it would be. Allocates nothing.
     ///
+    /// That the random part is below 2^256 is not tested: none above is ever made, so the look-up refuses it like any
+    /// other key that was never made, and the test would cost every request a long multiplication.
+    ///
     /// # Errors
     /// [`Malformed`], without a hint at what is wrong.
     pub fn parse(&self, key: &str) -> Result<Kind, Malformed> {
-        let rest = key.strip_prefix(&*self.prefix).ok_or(Malformed)?;
-        let (word, secret) = rest.split_once('_').ok_or(Malformed)?;
-        let kind = Kind::from_word(word).ok_or(Malformed)?;
-        if secret.len() != SECRET_CHARS || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(Malformed);
-        }
-        let (covered, checksum) = key.split_at(key.len() - CHECKSUM_CHARS);
-        let expected = checksum_digits(crc32fast::hash(covered.as_bytes()));
-        if checksum.as_bytes() == expected { Ok(kind) } else { Err(Malformed) }
+        let mut prefixes = std::iter::once(&self.prefix).chain(&self.former);
+        prefixes.find_map(|prefix| kind_of(key, prefix)).ok_or(Malformed)
     }
+}
+
+fn is_prefix(text: &str) -> bool {
+    (1..=PREFIX_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The kind of a well-formed key with this prefix.
+fn kind_of(key: &str, prefix: &str) -> Option<Kind> {
+    let (word, secret) = key.strip_prefix(prefix)?.split_once('_')?;
+    let kind = Kind::from_word(word)?;
+    if secret.len() != SECRET_CHARS || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let (covered, checksum) = key.split_at(key.len() - CHECKSUM_CHARS);
+    (checksum.as_bytes() == checksum_digits(crc32fast::hash(covered.as_bytes()))).then_some(kind)
 }
 
 /// Appends 256 bits as 43 base62 digits, by long division; wipes the bytes on the way.
@@ -131,10 +152,11 @@ fn checksum_digits(mut checksum: u32) -> [u8; CHECKSUM_CHARS] {
     digits
 }
 
-/// A key as lists show it: everything up to the underscore, stars, the last four.
+/// A key as lists show it: prefix and kind, stars, the last four.
 pub fn redacted(key: &Secret) -> String {
     let text = key.expose();
-    let head = text.find('_').map_or("", |at| &text[..=at]);
+    // The prefix may hold underscores, the secret holds none.
+    let head = text.rfind('_').map_or("", |at| &text[..=at]);
     let tail = text.get(text.len().saturating_sub(4)..).unwrap_or_default();
     format!("{head}****{tail}")
 }
@@ -200,6 +222,26 @@ mod tests {
         let key = shape.mint(Kind::Project, &SystemRandom);
         assert_eq!(shape.parse(key.expose()), Ok(Kind::Project));
         assert_eq!(Shape::default().parse(key.expose()), Err(Malformed));
+        let shown = redacted(&Shape::new("my_co_").expect("a good prefix").mint(Kind::Admin, &SystemRandom));
+        assert!(shown.starts_with("my_co_admin_****"), "{shown}");
         assert!(Shape::new("").is_none() && Shape::new("a b").is_none() && Shape::new(&"x".repeat(17)).is_none());
+    }
+
+    #[test]
+    fn keys_outlive_a_change_of_the_prefix() {
+        let (old, new) = (Shape::default(), Shape::new("sp-acme-").expect("a good prefix"));
+        let key = old.mint(Kind::ServiceAccount, &SystemRandom);
+        assert_eq!(new.parse(key.expose()), Err(Malformed));
+        let new = new.accepting(&["sk-", "sp-"]).expect("good prefixes");
+        assert_eq!(new.parse(key.expose()), Ok(Kind::ServiceAccount));
+        let made = new.mint(Kind::Project, &SystemRandom);
+        assert!(made.expose().starts_with("sp-acme-proj_"));
+        assert_eq!(new.parse(made.expose()), Ok(Kind::Project));
+        assert_eq!(
+            new.parse(&key.expose().replacen("sp-", "sk-", 1)),
+            Err(Malformed),
+            "the checksum covers the prefix"
+        );
+        assert!(Shape::default().accepting(&["a b"]).is_none() && Shape::default().accepting(&["a"; 9]).is_none());
     }
 }

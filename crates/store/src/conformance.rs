@@ -5,7 +5,7 @@
 use keys::{Kind, Pepper, Sealed};
 use serde_json::json;
 
-use crate::ports::{Act, AuditFilter, Owners, Registry, Seals, StoreError};
+use crate::ports::{Act, AuditCursor, AuditFilter, AuditPage, Owners, RecordedAct, Registry, Seals, StoreError};
 use crate::records::{
     Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
     ServiceAccountId,
@@ -89,15 +89,30 @@ fn acts() -> Vec<Act> {
     ]
 }
 
+/// An act with one event numbered `number`, and the events that it must come with beside it.
+fn recorded(act: Act, number: i64, kind: &'static str) -> RecordedAct {
+    let required = act.events().into_iter().zip(1..).map(|((kind, id), part)| AuditEvent {
+        id: format!("audit_log-{number}.{part}"),
+        payload: json!({"id": id}),
+        ..event(1_000 + number, kind)
+    });
+    let events = required.chain([event(number, kind)]).collect();
+    RecordedAct::new(act, events).expect("its events are there")
+}
+
+async fn all_events(store: &dyn Registry) -> AuditPage {
+    let filter = AuditFilter { limit: 1_000, ..AuditFilter::default() };
+    store.audit_events(&filter).await.expect("readable").expect("no cursor")
+}
+
 /// What was committed is loaded again, field by field, and the directory agrees with a fresh load after every act.
 pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
     assert!(store.load().await.expect("readable").is_none(), "an empty store has no records");
-    let mut directory = None;
+    let (mut directory, mut written) = (None, 0);
     for (number, act) in (0..).zip(acts()) {
-        store
-            .commit(&act, &[event(number, "project.updated")])
-            .await
-            .unwrap_or_else(|error| panic!("{act:?}: {error}"));
+        let recorded = recorded(act.clone(), number, "project.updated");
+        store.commit(&recorded).await.unwrap_or_else(|error| panic!("{act:?}: {error}"));
+        written += recorded.events().len();
         let mut loaded = store.load().await.expect("readable").expect("there");
         let directory = directory.get_or_insert_with(|| crate::Directory::new(loaded.clone()));
         if number > 0 {
@@ -117,50 +132,67 @@ pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
         }
         assert_eq!(loaded, held, "after {act:?}");
     }
-    let events = store.audit_events(&AuditFilter { limit: 100, ..AuditFilter::default() }).await.expect("readable");
-    assert_eq!(events.len(), acts().len(), "an event for each act");
+    assert_eq!(all_events(store).await.events.len(), written, "every event of every act");
 }
 
 /// An act whose event cannot be written is not done, and the other way round.
 pub async fn an_act_and_its_event_are_one(store: &dyn Registry) {
-    store.commit(&bootstrap(), &[event(1, "project.created")]).await.expect("committed");
-    let before = store.load().await.expect("readable");
-    // The event's id is taken: the act must not be there either.
-    let refused = store.commit(&Act::CreateProject(project("proj_c")), &[event(1, "project.created")]).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
-    assert_eq!(store.load().await.expect("readable"), before);
+    store.commit(&recorded(bootstrap(), 1, "project.created")).await.expect("committed");
+    let (before, written) = (store.load().await.expect("readable"), all_events(store).await);
+    // The last event's id is taken: the act must not be there either.
+    let mut events = recorded(Act::CreateProject(project("proj_c")), 2, "project.created").events().to_vec();
+    events.push(event(1, "project.created"));
+    let twice = RecordedAct::new(Act::CreateProject(project("proj_c")), events).expect("recorded");
     // The act cannot be done: its event must not be there either.
-    let refused = store.commit(&Act::CreateProject(project("proj_a")), &[event(2, "project.created")]).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
-    let events = store.audit_events(&AuditFilter { limit: 100, ..AuditFilter::default() }).await.expect("readable");
-    assert_eq!(events.len(), 1);
+    let taken = recorded(Act::CreateProject(project("proj_a")), 3, "project.created");
+    // Its project or service account is not there, or it is not there itself.
+    let orphan = recorded(Act::CreateKey(key("key_orphan", Some("proj_none"), None)), 4, "project.created");
+    let lost = recorded(Act::CreateKey(key("key_lost", Some("proj_a"), Some("svc_acct_none"))), 5, "project.created");
+    let gone = recorded(Act::DeleteKey(KeyId::new("key_none")), 6, "project.created");
+    for refused in [twice, taken, orphan, lost, gone] {
+        let result = store.commit(&refused).await;
+        assert!(matches!(result, Err(StoreError::Conflict(_))), "{:?}: {result:?}", refused.act());
+        assert_eq!(store.load().await.expect("readable"), before);
+        assert_eq!(all_events(store).await, written);
+    }
 }
 
 /// Audit events come newest first, filtered and paged.
 pub async fn audit_events_are_filtered_and_paged(store: &dyn Registry) {
-    store.commit(&bootstrap(), &[event(0, "project.created")]).await.expect("committed");
+    store.commit(&recorded(bootstrap(), 0, "project.created")).await.expect("committed");
     for number in 1..10 {
         let kind = if number % 3 == 0 { "api_key.created" } else { "project.updated" };
         let act = Act::UpdateProject(Project { name: number.to_string(), ..project("proj_a") });
-        store.commit(&act, &[event(number, kind)]).await.expect("committed");
+        store.commit(&recorded(act, number, kind)).await.expect("committed");
     }
-    let ids = async |filter: AuditFilter| -> Vec<String> {
-        let filter = AuditFilter { limit: if filter.limit == 0 { 100 } else { filter.limit }, ..filter };
-        let events = store.audit_events(&filter).await.expect("readable");
-        events.iter().map(|event| event["id"].as_str().unwrap_or_default().replace("audit_log-", "")).collect()
+    // Those events alone that the suite numbered itself.
+    let none = || AuditFilter { until: Some(1_700_000_100), limit: 100, ..AuditFilter::default() };
+    let page = async |filter: AuditFilter| -> Option<(String, bool)> {
+        let page = store.audit_events(&filter).await.expect("readable")?;
+        let id = |event: &serde_json::Value| event["id"].as_str().unwrap_or_default().replace("audit_log-", "");
+        Some((page.events.iter().map(id).collect::<Vec<_>>().join(" "), page.has_more))
     };
-    let none = AuditFilter::default;
-    assert_eq!(ids(none()).await, ["9", "8", "7", "6", "5", "4", "3", "2", "1", "0"]);
-    assert_eq!(ids(AuditFilter { limit: 2, after: Some("audit_log-8".into()), ..none() }).await, ["7", "6"]);
-    assert_eq!(ids(AuditFilter { before: Some("audit_log-7".into()), ..none() }).await, ["9", "8"]);
-    assert_eq!(ids(AuditFilter { kinds: vec!["api_key.created".into()], ..none() }).await, ["9", "6", "3"]);
-    assert_eq!(ids(AuditFilter { from: Some(1_700_000_003), until: Some(1_700_000_005), ..none() }).await, ["4", "3"]);
-    assert_eq!(ids(AuditFilter { actors: vec!["key_admin".into()], ..none() }).await, ["8", "6", "4", "2", "0"]);
-    assert!(ids(AuditFilter { projects: vec!["proj_b".into()], ..none() }).await.is_empty());
-    let newest = &store.audit_events(&AuditFilter { limit: 1, ..none() }).await.expect("readable")[0];
+    let ids = async |filter| page(filter).await.expect("a page").0;
+    let after = |id: &str| Some(AuditCursor::After(format!("audit_log-{id}")));
+    let before = |id: &str| Some(AuditCursor::Before(format!("audit_log-{id}")));
+    let some = |ids: &str, has_more| Some((ids.to_owned(), has_more));
+    assert_eq!(page(none()).await, some("9 8 7 6 5 4 3 2 1 0", false));
+    assert_eq!(page(AuditFilter { limit: 10, ..none() }).await, some("9 8 7 6 5 4 3 2 1 0", false));
+    assert_eq!(page(AuditFilter { limit: 2, cursor: after("8"), ..none() }).await, some("7 6", true));
+    assert_eq!(page(AuditFilter { limit: 2, cursor: after("2"), ..none() }).await, some("1 0", false));
+    // The page before an event is the one next to it, not the newest.
+    assert_eq!(page(AuditFilter { limit: 2, cursor: before("4"), ..none() }).await, some("6 5", true));
+    assert_eq!(page(AuditFilter { limit: 2, cursor: before("7"), ..none() }).await, some("9 8", false));
+    assert_eq!(page(AuditFilter { cursor: after("nobody"), ..none() }).await, None);
+    assert_eq!(ids(AuditFilter { kinds: vec!["api_key.created".into()], ..none() }).await, "9 6 3");
+    assert_eq!(ids(AuditFilter { from: Some(1_700_000_003), until: Some(1_700_000_005), ..none() }).await, "4 3");
+    assert_eq!(ids(AuditFilter { actors: vec!["key_admin".into()], ..none() }).await, "8 6 4 2 0");
+    assert_eq!(ids(AuditFilter { resources: vec!["object-7".into(), "object-3".into()], ..none() }).await, "7 3");
+    assert_eq!(ids(AuditFilter { projects: vec!["proj_b".into()], ..none() }).await, "");
+    let newest = &all_events(store).await.events[0];
     assert_eq!(newest["type"], "api_key.created");
     assert_eq!(newest["api_key.created"]["id"], "object-9");
-    assert_eq!(newest["project"]["id"], "proj_a");
+    assert_eq!(newest["project"], json!({"id": "proj_a", "name": "9"}));
 }
 
 /// Who was first owns an object; unknown ids have no owner.
@@ -188,4 +220,22 @@ pub async fn sealed_values_are_kept_once(store: &dyn Seals) {
     store.keep("pepper", &sealed).await.expect("written");
     assert_eq!(store.sealed("pepper").await.expect("readable"), Some(sealed.clone()));
     assert!(matches!(store.keep("pepper", &sealed).await, Err(StoreError::Conflict(_))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_without_its_event_is_refused() {
+        for act in acts() {
+            let events = recorded(act.clone(), 1, "project.updated").events().to_vec();
+            for missing in 0..act.events().len() {
+                let mut events = events.clone();
+                events.remove(missing);
+                let result = RecordedAct::new(act.clone(), events);
+                assert!(matches!(result, Err(StoreError::Unrecorded { .. })), "{result:?}");
+            }
+        }
+    }
 }

@@ -2,12 +2,14 @@
 //!
 //! Promises: readers never wait and never see half a change; a change copies one small shard, however many projects
 //! there are; a key that is deleted, whose service account is deleted or whose project is archived is tripped before
-//! [`Directory::apply`] returns, and with it every stream that waits on it.
+//! [`Directory::apply`] returns, and with it every stream that waits on it; a page of a list costs the same however
+//! long the list is.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+mod order;
+mod sharded;
+
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use keys::Digest;
@@ -16,49 +18,9 @@ use tokio::sync::Notify;
 use crate::ports::{Act, Records};
 use crate::records::{Key, KeyId, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId};
 
-/// Parts of a map; a change copies one. With 100,000 keys a part has about 400.
-const SHARDS: usize = 256;
-
-/// A map whose copy shares all parts but the changed one.
-#[derive(Debug, Clone)]
-struct Sharded<K, V> {
-    shards: Vec<Arc<HashMap<K, V>>>,
-    hasher: RandomState,
-    count: usize,
-}
-
-impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
-    fn new() -> Sharded<K, V> {
-        let shards = std::iter::repeat_with(|| Arc::new(HashMap::new())).take(SHARDS).collect();
-        Sharded { shards, hasher: RandomState::new(), count: 0 }
-    }
-
-    fn shard(&self, key: &K) -> usize {
-        usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
-    }
-
-    fn get(&self, key: &K) -> Option<&V> {
-        self.shards[self.shard(key)].get(key)
-    }
-
-    fn insert(&mut self, key: K, value: V) {
-        let shard = self.shard(&key);
-        if Arc::make_mut(&mut self.shards[shard]).insert(key, value).is_none() {
-            self.count += 1;
-        }
-    }
-
-    fn remove(&mut self, key: &K) -> Option<V> {
-        let shard = self.shard(key);
-        let removed = Arc::make_mut(&mut self.shards[shard]).remove(key);
-        self.count -= usize::from(removed.is_some());
-        removed
-    }
-
-    fn values(&self) -> impl Iterator<Item = &V> {
-        self.shards.iter().flat_map(|shard| shard.values())
-    }
-}
+use order::Order;
+pub use order::Span;
+use sharded::Sharded;
 
 /// Whether a key was revoked, and a way to wait for it.
 #[derive(Debug, Default)]
@@ -154,29 +116,29 @@ impl Snapshot {
         self.digests.insert(key.id.clone(), key.digest);
         self.keys.insert(key.digest, Arc::new(KeyEntry { key, revocation: Revocation::default() }));
     }
+}
 
-    /// Takes a key out; the caller trips it once the snapshot without it is in force.
-    fn remove_key(&mut self, id: &KeyId) -> Option<Arc<KeyEntry>> {
-        let digest = self.digests.remove(id)?;
-        self.keys.remove(&digest)
-    }
-
-    fn keys_where(&self, is_meant: impl Fn(&Key) -> bool) -> Vec<Arc<KeyEntry>> {
-        self.keys().filter(|entry| is_meant(&entry.key)).cloned().collect()
-    }
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// What is in it, in the list's order.
+    pub items: Vec<Arc<T>>,
+    /// Whether more follow.
+    pub has_more: bool,
 }
 
 /// The pointer to the snapshot in force.
 #[derive(Debug)]
 pub struct Directory {
     current: ArcSwap<Snapshot>,
-    /// Changes come one after the other.
-    changing: Mutex<()>,
+    /// Changes come one after the other; lists are read between them.
+    order: Mutex<Order>,
 }
 
 impl Directory {
     /// A directory of what was loaded.
     pub fn new(records: Records) -> Directory {
+        let mut order = Order::default();
         let mut snapshot = Snapshot {
             organization: records.organization,
             projects: Sharded::new(),
@@ -185,13 +147,15 @@ impl Directory {
             digests: Sharded::new(),
         };
         for project in records.projects {
-            snapshot.projects.insert(project.id.clone(), Arc::new(project));
+            put_project(&mut snapshot, &mut order, project);
         }
         for account in records.service_accounts {
-            snapshot.service_accounts.insert(account.id.clone(), Arc::new(account));
+            put_service_account(&mut snapshot, &mut order, account);
         }
-        records.keys.into_iter().for_each(|key| snapshot.add_key(key));
-        Directory { current: ArcSwap::from_pointee(snapshot), changing: Mutex::new(()) }
+        for key in records.keys {
+            put_key(&mut snapshot, &mut order, key);
+        }
+        Directory { current: ArcSwap::from_pointee(snapshot), order: Mutex::new(order) }
     }
 
     /// The snapshot in force.
@@ -199,125 +163,122 @@ impl Directory {
         self.current.load()
     }
 
+    /// A part of the list of projects; `None` when nothing with the id in `after` is known.
+    pub fn projects(&self, with_archived: bool, span: Span<'_>) -> Option<Page<Project>> {
+        let (order, snapshot) = (self.order(), self.snapshot());
+        let list = if with_archived { &order.projects } else { &order.active_projects };
+        let project = |id: &str| snapshot.project(&ProjectId::new(id));
+        let (ids, has_more) = order.part(list, span, |id| project(id).map(|project| project.created_at))?;
+        Some(Page { items: ids.iter().filter_map(|id| project(id).cloned()).collect(), has_more })
+    }
+
+    /// A part of the list of a project's keys, or of the admin keys (`None`); `None` as for projects.
+    pub fn keys_of(&self, project: Option<&ProjectId>, span: Span<'_>) -> Option<Page<KeyEntry>> {
+        let (order, snapshot) = (self.order(), self.snapshot());
+        let entry =
+            |id: &str| snapshot.key_by_id(&KeyId::new(id)).filter(|entry| entry.key.project.as_ref() == project);
+        let (ids, has_more) =
+            order.part(order.keys(project), span, |id| entry(id).map(|entry| entry.key.created_at))?;
+        Some(Page { items: ids.iter().filter_map(|id| entry(id).cloned()).collect(), has_more })
+    }
+
+    /// A part of the list of a project's service accounts; `None` as for projects.
+    pub fn service_accounts_of(&self, project: &ProjectId, span: Span<'_>) -> Option<Page<ServiceAccount>> {
+        let (order, snapshot) = (self.order(), self.snapshot());
+        let account = |id: &str| {
+            snapshot.service_account(&ServiceAccountId::new(id)).filter(|account| account.project == *project)
+        };
+        let list = order.service_accounts(project);
+        let (ids, has_more) = order.part(list, span, |id| account(id).map(|account| account.created_at))?;
+        Some(Page { items: ids.iter().filter_map(|id| account(id).cloned()).collect(), has_more })
+    }
+
+    /// The keys of a service account.
+    pub fn keys_of_service_account(&self, account: &ServiceAccountId) -> Vec<Arc<KeyEntry>> {
+        let (order, snapshot) = (self.order(), self.snapshot());
+        order.account_keys(account).iter().filter_map(|id| snapshot.key_by_id(id).cloned()).collect()
+    }
+
+    /// The active project that lists this real `proj_…` id as its synonym.
+    pub fn claimed_by(&self, synonym: &str) -> Option<ProjectId> {
+        self.order().claimed_by(synonym).cloned()
+    }
+
     /// Puts a committed act in force.
     pub fn apply(&self, act: &Act) {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut order = self.order();
         let mut next = Snapshot::clone(&self.current.load());
         let mut tripped = Vec::new();
         match act.clone() {
             Act::Bootstrap { organization, project, keys } => {
                 next.organization = organization;
-                next.projects.insert(project.id.clone(), Arc::new(project));
-                keys.into_iter().for_each(|key| next.add_key(key));
+                put_project(&mut next, &mut order, project);
+                keys.into_iter().for_each(|key| put_key(&mut next, &mut order, key));
             }
-            Act::CreateProject(project) => next.projects.insert(project.id.clone(), Arc::new(project)),
+            Act::CreateProject(project) => put_project(&mut next, &mut order, project),
             Act::UpdateProject(project) => {
                 if project.is_archived() {
-                    // Its keys stay, so that their refusal can say why; their streams end.
-                    tripped = next.keys_where(|key| key.project.as_ref() == Some(&project.id));
+                    tripped = renew_keys(&mut next, &order, &project.id);
                 }
-                next.projects.insert(project.id.clone(), Arc::new(project));
+                put_project(&mut next, &mut order, project);
             }
             Act::CreateServiceAccount(account, key) => {
-                next.service_accounts.insert(account.id.clone(), Arc::new(account));
-                key.into_iter().for_each(|key| next.add_key(key));
+                put_service_account(&mut next, &mut order, account);
+                key.into_iter().for_each(|key| put_key(&mut next, &mut order, key));
             }
-            Act::UpdateServiceAccount(account) => next.service_accounts.insert(account.id.clone(), Arc::new(account)),
+            Act::UpdateServiceAccount(account) => put_service_account(&mut next, &mut order, account),
             Act::DeleteServiceAccount(id) => {
-                next.service_accounts.remove(&id);
-                tripped = next.keys_where(|key| key.service_account.as_ref() == Some(&id));
-                for entry in &tripped {
-                    next.remove_key(&entry.key.id);
+                for key in order.account_keys(&id) {
+                    tripped.extend(remove_key(&mut next, &mut order, &key));
+                }
+                if let Some(account) = next.service_accounts.remove(&id) {
+                    order.remove_service_account(&account);
                 }
             }
-            Act::CreateKey(key) => next.add_key(key),
-            Act::DeleteKey(id) => tripped.extend(next.remove_key(&id)),
+            Act::CreateKey(key) => put_key(&mut next, &mut order, key),
+            Act::DeleteKey(id) => tripped.extend(remove_key(&mut next, &mut order, &id)),
         }
         self.current.store(Arc::new(next));
         tripped.iter().for_each(|entry| entry.revocation.trip());
     }
+
+    /// The order of lists. A panic elsewhere leaves it whole: each change to it is one insertion or removal.
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put_project(snapshot: &mut Snapshot, order: &mut Order, project: Project) {
+    order.put_project(&project, snapshot.project(&project.id).map(|before| &**before));
+    snapshot.projects.insert(project.id.clone(), Arc::new(project));
+}
+
+fn put_service_account(snapshot: &mut Snapshot, order: &mut Order, account: ServiceAccount) {
+    order.put_service_account(&account);
+    snapshot.service_accounts.insert(account.id.clone(), Arc::new(account));
+}
+
+fn put_key(snapshot: &mut Snapshot, order: &mut Order, key: Key) {
+    order.put_key(&key);
+    snapshot.add_key(key);
+}
+
+/// Takes a key out; it is tripped once the snapshot without it is in force.
+fn remove_key(snapshot: &mut Snapshot, order: &mut Order, id: &KeyId) -> Option<Arc<KeyEntry>> {
+    let digest = snapshot.digests.remove(id)?;
+    let entry = snapshot.keys.remove(&digest)?;
+    order.remove_key(&entry.key);
+    Some(entry)
+}
+
+/// Gives an archived project's keys new entries and hands out the old ones to be tripped: what runs on them ends, and
+/// who comes with them later is told that the project is archived, as after a restart.
+fn renew_keys(snapshot: &mut Snapshot, order: &Order, project: &ProjectId) -> Vec<Arc<KeyEntry>> {
+    let ids = order.keys(Some(project)).iter().map(|(_, id)| KeyId::new(id.clone()));
+    let old: Vec<_> = ids.filter_map(|id| snapshot.key_by_id(&id).cloned()).collect();
+    old.iter().for_each(|entry| snapshot.add_key(entry.key.clone()));
+    old
 }
 
 #[cfg(test)]
-mod tests {
-    use keys::{Kind, Pepper};
-
-    use super::*;
-
-    fn key(number: usize, project: &str) -> Key {
-        Key {
-            id: KeyId::new(format!("key_{number}")),
-            kind: Kind::Project,
-            project: Some(ProjectId::new(project)),
-            service_account: None,
-            name: "a key".into(),
-            digest: Pepper::new(&[1; 32]).digest(&number.to_string()),
-            redacted: "sp-proj_****".into(),
-            created_at: 1,
-            created_by: None,
-            expires_at: None,
-        }
-    }
-
-    fn project(id: &str) -> Project {
-        Project {
-            id: ProjectId::new(id),
-            name: "a project".into(),
-            created_at: 1,
-            archived_at: None,
-            is_default: false,
-            synonyms: Vec::new(),
-            external_key_id: None,
-            residency: None,
-        }
-    }
-
-    fn directory(keys: usize) -> Directory {
-        let organization = Organization { id: OrganizationId::new("org-1"), name: "o".into(), created_at: 1 };
-        let keys = (0..keys).map(|number| key(number, "proj_1")).collect();
-        Directory::new(Records { organization, projects: vec![project("proj_1")], service_accounts: Vec::new(), keys })
-    }
-
-    use crate::records::OrganizationId;
-
-    #[test]
-    fn every_key_of_many_is_found_and_a_change_copies_one_shard() {
-        let directory = directory(20_000);
-        let before = Arc::clone(&directory.snapshot());
-        assert!((0..20_000).all(|number| before.key(&key(number, "proj_1").digest).is_some()));
-        directory.apply(&Act::DeleteKey(KeyId::new("key_7")));
-        let after = Arc::clone(&directory.snapshot());
-        assert!(after.key(&key(7, "proj_1").digest).is_none() && before.key(&key(7, "proj_1").digest).is_some());
-        let same = before.keys.shards.iter().zip(&after.keys.shards).filter(|(one, two)| Arc::ptr_eq(one, two)).count();
-        assert_eq!(same, SHARDS - 1);
-    }
-
-    #[tokio::test]
-    async fn who_waits_is_woken_and_who_comes_late_does_not_wait() {
-        let directory = Arc::new(directory(1));
-        let entry = Arc::clone(directory.snapshot().key_by_id(&KeyId::new("key_0")).expect("there"));
-        let waiting = tokio::spawn({
-            let entry = Arc::clone(&entry);
-            async move { entry.revocation.revoked().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!entry.revocation.is_revoked());
-        directory.apply(&Act::DeleteKey(KeyId::new("key_0")));
-        waiting.await.expect("woken");
-        entry.revocation.revoked().await;
-    }
-
-    #[test]
-    fn archiving_trips_the_project_s_keys_and_no_other() {
-        let directory = directory(2);
-        directory.apply(&Act::CreateProject(project("proj_2")));
-        directory.apply(&Act::CreateKey(key(9, "proj_2")));
-        let is_revoked = |id: &str| {
-            let snapshot = directory.snapshot();
-            snapshot.key_by_id(&KeyId::new(id)).map(|entry| entry.revocation.is_revoked())
-        };
-        directory.apply(&Act::UpdateProject(Project { archived_at: Some(2), ..project("proj_2") }));
-        assert_eq!((is_revoked("key_9"), is_revoked("key_0")), (Some(true), Some(false)));
-        assert_eq!(directory.snapshot().project_count(), 2);
-    }
-}
+mod tests;

@@ -1,19 +1,23 @@
 //! What is stored, and through which ports: organizations, projects, keys, audit events, owners of objects.
 //!
 //! Promises: every administrative write is an [`Act`] and goes through [`Registry::commit`] together with its audit
-//! events, both or neither; the data path reads none of it from a database, but from the [`Directory`]'s snapshot;
+//! events, both or neither, and without its events it is no [`RecordedAct`]; the data path reads none of it from a database, but from the [`Directory`]'s snapshot;
 //! what a port means is the suite in [`conformance`], which every backend runs.
 //!
-//! To add an administrative write: a variant of [`Act`], its line in [`Directory::apply`], its statements in each
-//! backend, its case in the conformance suite. The compiler names all four.
+//! To add an administrative write: a variant of [`Act`], its events in [`Act::events`], its line in
+//! [`Directory::apply`], its statements in each backend, its case in the conformance suite. The compiler names all but
+//! the last.
 
 pub mod conformance;
 mod directory;
 mod ports;
 mod records;
 
-pub use directory::{Directory, KeyEntry, Revocation, Snapshot};
-pub use ports::{Act, AuditFilter, Clock, Owners, Records, Registry, Seals, StoreError, SystemClock};
+pub use directory::{Directory, KeyEntry, Page, Revocation, Snapshot, Span};
+pub use ports::{
+    Act, AuditCursor, AuditFilter, AuditPage, Clock, Owners, RecordedAct, Records, Registry, Seals, StoreError,
+    SystemClock,
+};
 pub use records::{
     Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
     ServiceAccountId,

@@ -14,9 +14,18 @@ pub enum StoreError {
     /// It cannot be reached, is locked, full or read-only. Nothing was changed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// Something with this id, digest or name is there already. Nothing was changed.
-    #[error("already there: {0}")]
+    /// Something with this id or digest is there already, or what the act is about, or belongs to, is not there any
+    /// more. Nothing was changed.
+    #[error("the store is in another state than the act was made for: {0}")]
     Conflict(String),
+    /// An act came without the audit event that it is recorded as. Nothing was changed.
+    #[error("no audit event `{kind}` for `{id}` came with the act")]
+    Unrecorded {
+        /// The type of the event that is missing.
+        kind: &'static str,
+        /// The object that it should be about.
+        id: String,
+    },
     /// What is stored cannot be read: a defect, or another hand.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
@@ -50,6 +59,68 @@ pub enum Act {
     DeleteKey(KeyId),
 }
 
+impl Act {
+    /// Which audit events, by type and object, an act must come with.
+    pub fn events(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Act::Bootstrap { organization, project, keys } => {
+                let first =
+                    [("sallyport.bootstrapped", organization.id.as_str()), ("project.created", project.id.as_str())];
+                first.into_iter().chain(keys.iter().map(created)).collect()
+            }
+            Act::CreateProject(project) => vec![("project.created", project.id.as_str())],
+            Act::UpdateProject(project) if project.is_archived() => vec![("project.archived", project.id.as_str())],
+            Act::UpdateProject(project) => vec![("project.updated", project.id.as_str())],
+            Act::CreateServiceAccount(account, key) => {
+                let account = ("service_account.created", account.id.as_str());
+                std::iter::once(account).chain(key.iter().map(created)).collect()
+            }
+            Act::UpdateServiceAccount(account) => vec![("service_account.updated", account.id.as_str())],
+            Act::DeleteServiceAccount(id) => vec![("service_account.deleted", id.as_str())],
+            Act::CreateKey(key) => vec![created(key)],
+            Act::DeleteKey(id) => vec![("api_key.deleted", id.as_str())],
+        }
+    }
+}
+
+fn created(key: &Key) -> (&'static str, &str) {
+    ("api_key.created", key.id.as_str())
+}
+
+/// An act with the audit events that it is recorded as. There is no other way to hand an act to a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedAct {
+    act: Act,
+    events: Vec<AuditEvent>,
+}
+
+impl RecordedAct {
+    /// Joins an act and its events; more events than [`Act::events`] asks for are welcome.
+    ///
+    /// # Errors
+    /// [`StoreError::Unrecorded`] when one is missing.
+    pub fn new(act: Act, events: Vec<AuditEvent>) -> Result<RecordedAct, StoreError> {
+        let is_there = |(kind, id): &(&'static str, &str)| {
+            events.iter().any(|event| event.kind == *kind && event.payload["id"].as_str() == Some(*id))
+        };
+        let missing = act.events().into_iter().find(|event| !is_there(event)).map(|(kind, id)| (kind, id.to_owned()));
+        match missing {
+            None => Ok(RecordedAct { act, events }),
+            Some((kind, id)) => Err(StoreError::Unrecorded { kind, id }),
+        }
+    }
+
+    /// What is done.
+    pub fn act(&self) -> &Act {
+        &self.act
+    }
+
+    /// What it is recorded as, in the order of the log.
+    pub fn events(&self) -> &[AuditEvent] {
+        &self.events
+    }
+}
+
 /// All that the directory is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {
@@ -76,12 +147,30 @@ pub struct AuditFilter {
     pub projects: Vec<String>,
     /// By these actors (key ids); empty: all.
     pub actors: Vec<String>,
-    /// Older than the event with this id.
-    pub after: Option<String>,
-    /// Newer than the event with this id.
-    pub before: Option<String>,
+    /// About these objects; empty: all.
+    pub resources: Vec<String>,
+    /// Which page.
+    pub cursor: Option<AuditCursor>,
     /// At most so many.
     pub limit: u32,
+}
+
+/// Where a page of audit events lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditCursor {
+    /// Next to the event with this id, on the older side.
+    After(String),
+    /// Next to the event with this id, on the newer side.
+    Before(String),
+}
+
+/// A page of audit events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    /// Events in the API's shape, newest first.
+    pub events: Vec<Value>,
+    /// Whether more lie in the direction that the cursor points in.
+    pub has_more: bool,
 }
 
 /// Projects and keys, and the log of who changed them.
@@ -91,7 +180,7 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// Then neither was done.
-    async fn commit(&self, act: &Act, events: &[AuditEvent]) -> Result<(), StoreError>;
+    async fn commit(&self, recorded: &RecordedAct) -> Result<(), StoreError>;
 
     /// Everything; `None` before the first start.
     ///
@@ -99,11 +188,11 @@ pub trait Registry: Send + Sync {
     /// When it cannot be read.
     async fn load(&self) -> Result<Option<Records>, StoreError>;
 
-    /// Audit events in the API's shape, newest first.
+    /// A page of audit events; `None` when the cursor names no event.
     ///
     /// # Errors
     /// When they cannot be read.
-    async fn audit_events(&self, filter: &AuditFilter) -> Result<Vec<Value>, StoreError>;
+    async fn audit_events(&self, filter: &AuditFilter) -> Result<Option<AuditPage>, StoreError>;
 }
 
 /// Owners of objects stored upstream.

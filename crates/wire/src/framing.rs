@@ -55,6 +55,12 @@ impl LengthConflict {
         self.encodings > 0 && (self.lengths > 0 || self.encodings > 1 || self.is_odd)
     }
 
+    /// Whether the watched head is known to have one `Transfer-Encoding: chunked` and no length. A head that was not
+    /// watched (a pipelined one) has nobody to vouch for it.
+    pub fn vouches(&self) -> bool {
+        self.encodings == 1 && !self.conflicting()
+    }
+
     /// Sees bytes of the connection.
     pub fn observe(&mut self, bytes: &[u8]) {
         if self.state == State::Done {

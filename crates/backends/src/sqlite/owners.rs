@@ -11,10 +11,11 @@ impl Owners for Sqlite {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
         let mut conflicts = 0;
         for owner in owners {
+            // The database's own clock will do: the time is kept for retention by the day, and nothing is decided by it.
             // An upsert that changes nothing but matches only rows of the same owner: zero rows is a conflict.
             let query = sqlx::query(
-                "INSERT INTO object_owner (object_id, project_id, family) VALUES (?, ?, ?) ON CONFLICT (object_id) DO \
-                 UPDATE SET family = family WHERE project_id = excluded.project_id",
+                "INSERT INTO object_owner (object_id, project_id, family, recorded_at) VALUES (?, ?, ?, unixepoch()) \
+                 ON CONFLICT (object_id) DO UPDATE SET family = family WHERE project_id = excluded.project_id",
             );
             let query = query.bind(&owner.object_id).bind(owner.project.as_str()).bind(&owner.family);
             let result = query.execute(&mut *transaction).await.map_err(refused)?;

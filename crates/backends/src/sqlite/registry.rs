@@ -1,26 +1,26 @@
-//! Projects, keys, audit events.
+//! Projects, service accounts and keys.
 
 use async_trait::async_trait;
 use keys::{Digest, Kind};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite as Driver, SqliteConnection};
+use sqlx::{Row, Sqlite as Driver, SqliteConnection};
 use store::{
-    Act, Actor, AuditEvent, AuditFilter, Key, KeyId, Organization, OrganizationId, Project, ProjectId, Records,
+    Act, AuditFilter, AuditPage, Key, KeyId, Organization, OrganizationId, Project, ProjectId, RecordedAct, Records,
     Registry, ServiceAccount, ServiceAccountId, StoreError,
 };
 
-use super::{Sqlite, refused};
+use super::{Sqlite, audit, refused};
 
-type Done = Result<(), StoreError>;
+pub(super) type Done = Result<(), StoreError>;
 
 #[async_trait]
 impl Registry for Sqlite {
-    async fn commit(&self, act: &Act, events: &[AuditEvent]) -> Done {
+    async fn commit(&self, recorded: &RecordedAct) -> Done {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
-        perform(&mut transaction, act).await?;
-        for event in events {
-            insert_event(&mut transaction, event).await?;
+        perform(&mut transaction, recorded.act()).await?;
+        for event in recorded.events() {
+            audit::insert(&mut transaction, event).await?;
         }
         transaction.commit().await.map_err(refused)
     }
@@ -46,35 +46,8 @@ impl Registry for Sqlite {
         }))
     }
 
-    async fn audit_events(&self, filter: &AuditFilter) -> Result<Vec<Value>, StoreError> {
-        let mut query = QueryBuilder::<Driver>::new("SELECT body FROM audit_event WHERE 1");
-        if let Some(from) = filter.from {
-            query.push(" AND effective_at >= ").push_bind(from);
-        }
-        if let Some(until) = filter.until {
-            query.push(" AND effective_at < ").push_bind(until);
-        }
-        for (column, values) in
-            [("kind", &filter.kinds), ("project_id", &filter.projects), ("actor_id", &filter.actors)]
-        {
-            if !values.is_empty() {
-                query.push(" AND ").push(column).push(" IN (");
-                let mut list = query.separated(", ");
-                values.iter().for_each(|value| {
-                    list.push_bind(value.clone());
-                });
-                query.push(")");
-            }
-        }
-        for (operator, id) in [(" < ", &filter.after), (" > ", &filter.before)] {
-            if let Some(id) = id {
-                query.push(" AND sequence").push(operator).push("(SELECT sequence FROM audit_event WHERE id = ");
-                query.push_bind(id.clone()).push(")");
-            }
-        }
-        query.push(" ORDER BY sequence DESC LIMIT ").push_bind(i64::from(filter.limit));
-        let rows = query.build().fetch_all(&self.readers).await.map_err(refused)?;
-        rows.iter().map(|row| parse(&text(row, "body")?)).collect()
+    async fn audit_events(&self, filter: &AuditFilter) -> Result<Option<AuditPage>, StoreError> {
+        audit::page(&self.readers, filter).await
     }
 }
 
@@ -120,7 +93,7 @@ async fn perform(connection: &mut SqliteConnection, act: &Act) -> Done {
 }
 
 /// Exactly one row was changed, or the act met another state than it was made for.
-fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>) -> Done {
+pub(super) fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>) -> Done {
     match result.map_err(refused)?.rows_affected() {
         1 => Ok(()),
         _ => Err(StoreError::Conflict("it is not there any more".into())),
@@ -164,42 +137,18 @@ async fn insert_key(connection: &mut SqliteConnection, key: &Key) -> Done {
     one(query.bind(key.created_by.as_ref().map(KeyId::as_str)).bind(key.expires_at).execute(connection).await)
 }
 
-/// An event as the API shows it: the payload stands under the key named like the type.
-async fn insert_event(connection: &mut SqliteConnection, event: &AuditEvent) -> Done {
-    let (actor_id, actor) = match &event.actor {
-        Actor::Key { id, address, user_agent } => {
-            let session = json!({"ip_address": address, "user_agent": user_agent});
-            (
-                Some(id.as_str()),
-                json!({"type": "api_key", "api_key": {"id": id.as_str(), "type": "user"}, "session": session}),
-            )
-        }
-        Actor::Local => (None, json!({"type": "session", "session": {"user": null, "ip_address": null}})),
-    };
-    let mut body = json!({"id": event.id, "type": event.kind, "effective_at": event.effective_at, "actor": actor});
-    body[event.kind] = event.payload.clone();
-    if let Some(project) = &event.project {
-        body["project"] = json!({"id": project.as_str()});
-    }
-    let query = sqlx::query(
-        "INSERT INTO audit_event (id, kind, effective_at, actor_id, project_id, body) VALUES (?, ?, ?, ?, ?, ?)",
-    );
-    let query = query.bind(&event.id).bind(event.kind).bind(event.effective_at).bind(actor_id);
-    one(query.bind(event.project.as_ref().map(ProjectId::as_str)).bind(body.to_string()).execute(connection).await)
-}
-
-fn column<'r, T: sqlx::Decode<'r, Driver> + sqlx::Type<Driver>>(
+pub(super) fn column<'r, T: sqlx::Decode<'r, Driver> + sqlx::Type<Driver>>(
     row: &'r SqliteRow,
     name: &str,
 ) -> Result<T, StoreError> {
     row.try_get(name).map_err(refused)
 }
 
-fn text(row: &SqliteRow, name: &str) -> Result<String, StoreError> {
+pub(super) fn text(row: &SqliteRow, name: &str) -> Result<String, StoreError> {
     column(row, name)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 

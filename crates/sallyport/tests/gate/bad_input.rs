@@ -178,6 +178,23 @@ fn what_two_parsers_could_read_differently_is_refused() {
 }
 
 #[test]
+fn a_pipelined_conflict_of_lengths_is_refused_too() {
+    let world = World::new();
+    let bearer = format!("Bearer {}", world.project_key);
+    let first = request("GET", "/healthz", &[], b"");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Type: application/json\r\n"
+    );
+    let second = format!("{head}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    let mut connection = world.connect();
+    connection.send(&[&first[..], second.as_bytes()].concat());
+    assert_eq!(connection.answer().expect("an answer").status, 200);
+    let answer = connection.answer().expect("an answer");
+    assert_eq!((answer.status, answer.error_code().as_str()), (400, "invalid_headers"));
+    assert!(world.upstream.requests().is_empty());
+}
+
+#[test]
 fn bodies_over_their_limit_are_refused_declared_or_not() {
     let world = World::with(
         "[limits]\njson_body_bytes_max = 1000\nmultipart_body_bytes_max = 2000\nmultipart_memory_bytes_max = 1500",
