@@ -23,8 +23,13 @@ pub(crate) fn master_key(data: &Path, from_environment: Option<&Secret>, random:
 /// The pepper, made where there is none.
 pub(crate) async fn pepper(store: &dyn Seals, master: &MasterKey, random: &dyn Random) -> Result<Pepper> {
     if let Some(sealed) = store.sealed(PEPPER).await? {
-        let words =
-            || format!("the database was sealed with master key {}, this one is {}", sealed.master_key_id, master.id());
+        let words = || {
+            match sealed.master_key_id == master.id() {
+            true => "the database's pepper was changed, or sealed by another version: restore it, or start on a new data folder"
+                .to_owned(),
+            false => format!("the database was sealed with master key {}, this one is {}", sealed.master_key_id, master.id()),
+        }
+        };
         let plain = master.open(PEPPER, &sealed).with_context(words)?;
         let bytes: &[u8; Pepper::BYTES] = plain[..].try_into().context("the sealed pepper has a wrong length")?;
         return Ok(Pepper::new(bytes));
