@@ -12,6 +12,7 @@ pub mod conformance;
 mod directory;
 mod ports;
 mod records;
+mod usage;
 
 pub use directory::{Directory, KeyEntry, Page, Revocation, Snapshot, Span};
 pub use ports::{
@@ -22,3 +23,4 @@ pub use records::{
     Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
     ServiceAccountId,
 };
+pub use usage::{Certainty, CostLine, UsageKind, UsageRow};

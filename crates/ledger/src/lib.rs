@@ -1,0 +1,1 @@
+//! Accounts, holds, leases: money that is promised before it is spent.
