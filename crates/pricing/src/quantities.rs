@@ -129,7 +129,8 @@ pub enum Tier {
 
 impl Tier {
     /// All, in the order of their numbers.
-    pub const ALL: [Tier; 6] = [Tier::Standard, Tier::Batch, Tier::Flex, Tier::Priority, Tier::Ultrafast, Tier::Scale];
+    pub const ALL: [Tier; 7] =
+        [Tier::Standard, Tier::Batch, Tier::Flex, Tier::Priority, Tier::Ultrafast, Tier::Scale, Tier::Decisions];
 
     /// The tier's name in files, columns and prices.
     pub const fn word(self) -> &'static str {
