@@ -2,11 +2,13 @@
 //!
 //! Promises: what is generated is generated from the code that runs, and `--check` fails where a file differs from
 //! that; what the API publishes (operation list, API document) is compared with the endpoint table, and every
-//! difference is printed. Neither of the API's documents is part of the repository: their paths are arguments.
+//! difference is printed. Neither of the API's documents, nor the price list that the shipped prices are made from, is
+//! part of the repository: their paths are arguments.
 
 mod api_document;
 mod endpoints;
 mod pages;
+mod prices;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +21,9 @@ Usage: cargo xtask <chore>
   reference                                    write the pages of docs/reference
   reference --check                            fail where a page differs from what would be written
   endpoints --check OPERATIONS.tsv [API.yaml]  compare the endpoint table with the API's operation list, and the
-                                               judged names of request bodies with its OpenAPI document";
+                                               judged names of request bodies with its OpenAPI document
+  prices PRICES.json                           write the shipped price list from the public one
+  prices --check PRICES.json                   fail where it differs from what would be written";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +46,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         ["endpoints", "--check", operations] => compare(operations, None),
         ["endpoints", "--check", operations, document] => compare(operations, Some(document)),
+        ["prices", "--check", list] => prices::check(repository()?, &read(list)?),
+        ["prices", list] if !list.starts_with('-') => prices::write(repository()?, &read(list)?),
         _ => bail!("{USAGE}"),
     }
 }

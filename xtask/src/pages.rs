@@ -4,6 +4,7 @@
 
 mod endpoints;
 mod errors;
+mod prices;
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ struct Page {
 const PAGES: &[Page] = &[
     Page { path: "docs/reference/endpoints.md", text: endpoints::text },
     Page { path: "docs/reference/errors.md", text: errors::text },
+    Page { path: "docs/reference/prices.md", text: prices::text },
 ];
 
 /// First lines of every page.

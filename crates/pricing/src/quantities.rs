@@ -100,6 +100,48 @@ impl Unit {
         }
     }
 
+    /// How many of the unit a price is for. Milliseconds are too short for whole pico-dollars (a minute at 0.017 dollar
+    /// is 283,333⅓ a millisecond), so audio is priced a minute and video a second; all else is priced by the piece.
+    pub const fn priced_by(self) -> u64 {
+        match self {
+            Unit::AudioMilliseconds => 60_000,
+            Unit::VideoMilliseconds => 1_000,
+            _ => 1,
+        }
+    }
+
+    /// How many prices the dollars of a price list are for: a million tokens or characters, a thousand searches, one
+    /// minute, second or session.
+    pub const fn listed_by(self) -> u64 {
+        match self {
+            Unit::AudioMilliseconds | Unit::VideoMilliseconds | Unit::ContainerSession => 1,
+            Unit::WebSearchLow | Unit::WebSearchMedium | Unit::WebSearchHigh | Unit::FileSearch => 1_000,
+            _ => 1_000_000,
+        }
+    }
+
+    /// Whether it counts tokens: the units that a long-context price list names.
+    pub const fn is_token(self) -> bool {
+        (self as u8) <= Unit::ImageOutput as u8
+    }
+
+    /// Whether it counts calls of a hosted tool, which cost the same at every tier.
+    pub const fn is_call(self) -> bool {
+        (self as u8) >= Unit::WebSearchLow as u8
+    }
+
+    /// The unit of plain input of the same kind, where this is a unit of input tokens; itself for plain input.
+    pub const fn plain_input(self) -> Option<Unit> {
+        match self {
+            Unit::TextInput | Unit::TextCachedInput | Unit::TextCacheWrite30m | Unit::TextCacheWrite12h => {
+                Some(Unit::TextInput)
+            }
+            Unit::AudioInput | Unit::AudioCachedInput | Unit::AudioCacheWrite => Some(Unit::AudioInput),
+            Unit::ImageInput | Unit::ImageCachedInput => Some(Unit::ImageInput),
+            _ => None,
+        }
+    }
+
     /// The unit with this name.
     pub fn from_word(word: &str) -> Option<Unit> {
         Unit::ALL.into_iter().find(|unit| unit.word() == word)

@@ -8,6 +8,7 @@
 mod order;
 mod sharded;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,12 +16,14 @@ use arc_swap::{ArcSwap, Guard};
 use keys::Digest;
 use tokio::sync::Notify;
 
+use crate::alerts::{SpendAlert, Webhook};
+use crate::money::PriceOverride;
 use crate::ports::{Act, Records};
 use crate::records::{Key, KeyId, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId};
 
 use order::Order;
 pub use order::Span;
-use sharded::Sharded;
+pub use sharded::Sharded;
 
 /// Whether a key was revoked, and a way to wait for it.
 #[derive(Debug, Default)]
@@ -56,8 +59,8 @@ impl Revocation {
 pub struct KeyEntry {
     /// The record.
     pub key: Key,
-    /// Tripped when the key is revoked.
-    pub revocation: Revocation,
+    /// Tripped when the key is revoked; shared by all entries that the key has had.
+    pub revocation: Arc<Revocation>,
 }
 
 /// The configuration at one moment.
@@ -69,6 +72,12 @@ pub struct Snapshot {
     service_accounts: Sharded<ServiceAccountId, Arc<ServiceAccount>>,
     keys: Sharded<Digest, Arc<KeyEntry>>,
     digests: Sharded<KeyId, Digest>,
+    /// Spend alerts by id.
+    pub alerts: Arc<BTreeMap<String, SpendAlert>>,
+    /// Webhooks by id.
+    pub webhooks: Arc<BTreeMap<String, Webhook>>,
+    /// The operator's prices by model.
+    pub prices: Arc<BTreeMap<String, PriceOverride>>,
 }
 
 impl Snapshot {
@@ -114,7 +123,7 @@ impl Snapshot {
 
     fn add_key(&mut self, key: Key) {
         self.digests.insert(key.id.clone(), key.digest);
-        self.keys.insert(key.digest, Arc::new(KeyEntry { key, revocation: Revocation::default() }));
+        self.keys.insert(key.digest, Arc::new(KeyEntry { key, revocation: Arc::default() }));
     }
 }
 
@@ -145,6 +154,9 @@ impl Directory {
             service_accounts: Sharded::new(),
             keys: Sharded::new(),
             digests: Sharded::new(),
+            alerts: Arc::new(records.alerts.into_iter().map(|alert| (alert.id.clone(), alert)).collect()),
+            webhooks: Arc::new(records.webhooks.into_iter().map(|webhook| (webhook.id.clone(), webhook)).collect()),
+            prices: Arc::new(records.prices.into_iter().map(|prices| (prices.model.clone(), prices)).collect()),
         };
         for project in records.projects {
             put_project(&mut snapshot, &mut order, project);
@@ -237,6 +249,15 @@ impl Directory {
             }
             Act::CreateKey(key) => put_key(&mut next, &mut order, key),
             Act::DeleteKey(id) => tripped.extend(remove_key(&mut next, &mut order, &id)),
+            Act::UpdateKey(key) => update_key(&mut next, key),
+            // Limits are the ledger's.
+            Act::PutLimit(_) | Act::DeleteLimit(_) => {}
+            Act::PutAlert(alert) => drop(Arc::make_mut(&mut next.alerts).insert(alert.id.clone(), alert)),
+            Act::DeleteAlert(alert) => drop(Arc::make_mut(&mut next.alerts).remove(&alert.id)),
+            Act::CreateWebhook(webhook) => drop(Arc::make_mut(&mut next.webhooks).insert(webhook.id.clone(), webhook)),
+            Act::DeleteWebhook(id) => drop(Arc::make_mut(&mut next.webhooks).remove(&id)),
+            Act::PutPrices(prices) => drop(Arc::make_mut(&mut next.prices).insert(prices.model.clone(), prices)),
+            Act::DeletePrices(model) => drop(Arc::make_mut(&mut next.prices).remove(&model)),
         }
         self.current.store(Arc::new(next));
         tripped.iter().for_each(|entry| entry.revocation.trip());
@@ -261,6 +282,13 @@ fn put_service_account(snapshot: &mut Snapshot, order: &mut Order, account: Serv
 fn put_key(snapshot: &mut Snapshot, order: &mut Order, key: Key) {
     order.put_key(&key);
     snapshot.add_key(key);
+}
+
+/// Puts another record of a key in force; what runs on the key goes on, and is cut with it.
+fn update_key(snapshot: &mut Snapshot, key: Key) {
+    let Some(before) = snapshot.keys.get(&key.digest) else { return };
+    let entry = KeyEntry { key, revocation: Arc::clone(&before.revocation) };
+    snapshot.keys.insert(entry.key.digest, Arc::new(entry));
 }
 
 /// Takes a key out; it is tripped once the snapshot without it is in force.

@@ -1,4 +1,5 @@
-//! What is stored, and through which ports: organizations, projects, keys, audit events, owners of objects.
+//! What is stored, and through which ports: organizations, projects, keys, audit events, owners of
+//! objects, limits, usage, what waits to be told.
 //!
 //! Promises: every administrative write is an [`Act`] and goes through [`Registry::commit`] together with its audit
 //! events, both or neither, and without its events it is no [`RecordedAct`]; the data path reads none of it from a database, but from the [`Directory`]'s snapshot;
@@ -8,13 +9,20 @@
 //! [`Directory::apply`], its statements in each backend, its case in the conformance suite. The compiler names all but
 //! the last.
 
+mod alerts;
 pub mod conformance;
 mod directory;
+mod limits;
+mod money;
 mod ports;
 mod records;
+mod reports;
 mod usage;
 
-pub use directory::{Directory, KeyEntry, Page, Revocation, Snapshot, Span};
+pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
+pub use directory::{Directory, KeyEntry, Page, Revocation, Sharded, Snapshot, Span};
+pub use limits::{NearLimit, Period, Raise, Scope, SpendLimit, Window};
+pub use money::{ALL_MODELS, Abandoned, MoneySettings, PriceOverride, ProjectRates};
 pub use ports::{
     Act, AuditCursor, AuditFilter, AuditPage, Clock, Owners, RecordedAct, Records, Registry, Seals, StoreError,
     SystemClock,
@@ -23,4 +31,5 @@ pub use records::{
     Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
     ServiceAccountId,
 };
+pub use reports::{CostSum, Grouping, ReportFilter, ReportQuery, Reports, UsageSum, Width};
 pub use usage::{Certainty, CostLine, UsageKind, UsageRow};

@@ -4,6 +4,9 @@ use async_trait::async_trait;
 use keys::Sealed;
 use serde_json::Value;
 
+use crate::alerts::{SpendAlert, Webhook};
+use crate::limits::SpendLimit;
+use crate::money::PriceOverride;
 use crate::records::{
     AuditEvent, Key, KeyId, ObjectOwner, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId,
 };
@@ -57,6 +60,24 @@ pub enum Act {
     CreateKey(Key),
     /// A key goes.
     DeleteKey(KeyId),
+    /// A key as it is from now on: other rate limits.
+    UpdateKey(Key),
+    /// A limit as it is from now on, new or changed.
+    PutLimit(SpendLimit),
+    /// A limit goes.
+    DeleteLimit(SpendLimit),
+    /// An alert as it is from now on, new or changed.
+    PutAlert(SpendAlert),
+    /// An alert goes.
+    DeleteAlert(SpendAlert),
+    /// A new webhook.
+    CreateWebhook(Webhook),
+    /// A webhook goes.
+    DeleteWebhook(String),
+    /// The operator's prices of a model, in the place of those that were there.
+    PutPrices(PriceOverride),
+    /// The operator's prices of a model go.
+    DeletePrices(String),
 }
 
 impl Act {
@@ -79,6 +100,15 @@ impl Act {
             Act::DeleteServiceAccount(id) => vec![("service_account.deleted", id.as_str())],
             Act::CreateKey(key) => vec![created(key)],
             Act::DeleteKey(id) => vec![("api_key.deleted", id.as_str())],
+            Act::UpdateKey(key) => vec![("api_key.updated", key.id.as_str())],
+            Act::PutLimit(limit) => vec![("spend_limit.updated", limit.id.as_str())],
+            Act::DeleteLimit(limit) => vec![("spend_limit.deleted", limit.id.as_str())],
+            Act::PutAlert(alert) => vec![("spend_alert.updated", alert.id.as_str())],
+            Act::DeleteAlert(alert) => vec![("spend_alert.deleted", alert.id.as_str())],
+            Act::CreateWebhook(webhook) => vec![("webhook.created", webhook.id.as_str())],
+            Act::DeleteWebhook(id) => vec![("webhook.deleted", id.as_str())],
+            Act::PutPrices(prices) => vec![("prices.updated", prices.model.as_str())],
+            Act::DeletePrices(model) => vec![("prices.deleted", model.as_str())],
         }
     }
 }
@@ -132,6 +162,14 @@ pub struct Records {
     pub service_accounts: Vec<ServiceAccount>,
     /// All keys.
     pub keys: Vec<Key>,
+    /// All spending limits.
+    pub limits: Vec<SpendLimit>,
+    /// All spend alerts.
+    pub alerts: Vec<SpendAlert>,
+    /// All webhooks.
+    pub webhooks: Vec<Webhook>,
+    /// The operator's prices.
+    pub prices: Vec<PriceOverride>,
 }
 
 /// Which audit events, newest first.

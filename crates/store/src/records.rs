@@ -3,7 +3,10 @@
 use std::fmt;
 
 use keys::{Digest, Kind};
+use rates::Limits;
 use serde_json::Value;
+
+use crate::money::{MoneySettings, ProjectRates};
 
 macro_rules! id {
     ($name:ident, $prefix:literal, $what:literal) => {
@@ -69,6 +72,10 @@ pub struct Project {
     pub external_key_id: Option<String>,
     /// `residency` of the API, kept as given.
     pub residency: Option<String>,
+    /// What it says about money beside its limits.
+    pub money: MoneySettings,
+    /// Its rate limits.
+    pub rates: ProjectRates,
 }
 
 impl Project {
@@ -116,6 +123,8 @@ pub struct Key {
     pub created_by: Option<KeyId>,
     /// When it stops working.
     pub expires_at: Option<i64>,
+    /// Its rate limits.
+    pub rates: Limits,
 }
 
 /// Who did an administrative act.

@@ -134,6 +134,8 @@ pub struct UsageRow {
     pub model: String,
     /// Tier that decided the price.
     pub tier: Tier,
+    /// Images made.
+    pub images: u64,
     /// How much was used.
     pub quantities: Quantities,
     /// What it cost: the sum of the lines.

@@ -1,0 +1,242 @@
+//! The keeper: what it wants of the store at each turn, and what the store's answer means. No I/O here, so that tests
+//! can crash it anywhere.
+//!
+//! Promises: nothing is granted to requests before the store has written it down; what is returned is taken out of the
+//! purses before it is written; ends of requests that could not be written stay in the queue, in their order; an answer
+//! that was lost does no harm, because targets are absolute and rows have ids.
+//!
+//! How much is kept in stock: as much again as was in use at the last peak, and at least two of the largest holds
+//! lately, but no more than an eighth of the room under the limit. That is a *step* of the watermark, and bounds what a
+//! crash leaves charged beyond the holds in flight. The lease itself is up to ten steps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use crate::account::Account;
+use crate::book;
+use crate::ledger::{Entry, Ledger};
+use crate::port::{AccountKey, Batch, Epoch, LeaseState, LeaseTarget, WriteError};
+use crate::purse::{amount, signed};
+
+/// Most rows in a transaction: some 20 ms of writing.
+pub const ROWS_MAX: usize = 2_000;
+
+/// Steps of a lease.
+const STEPS: i64 = 10;
+
+/// The part of the room under a limit that is kept in stock at most.
+const STOCK_PART: i64 = 8;
+
+/// Time without use after which a lease is returned. The next request then waits for one write; before that it does
+/// not, however seldom the account is used.
+const IDLE_SECONDS: i64 = 60;
+
+/// Idle accounts looked at in each turn: all of 10,000 within eight seconds.
+const IDLE_VISITS: usize = 64;
+
+/// An account in the keeper's eyes.
+struct Tracked {
+    account: Arc<Account>,
+    /// The lease, as the store has it.
+    lease: i64,
+    /// Most in use, fading by a sixteenth each turn.
+    peak: i64,
+    /// When it was used last, Unix seconds.
+    used_at: i64,
+}
+
+/// The keeper of one process's leases.
+pub struct Keeper {
+    ledger: Arc<Ledger>,
+    epoch: Epoch,
+    /// The life before this one, if it was fenced while it still had holds.
+    formerly: Option<Epoch>,
+    tracked: HashMap<AccountKey, Tracked>,
+    /// Where the walk over idle accounts is.
+    idle_walk: Vec<AccountKey>,
+    /// Whether everything is to be returned.
+    is_closing: bool,
+}
+
+/// One turn: the batch to be written, and what belongs to it.
+pub struct Turn {
+    /// What the store is asked.
+    pub batch: Batch,
+    entries: Vec<Entry>,
+    /// In the order of the batch's targets: account, cost of its rows, calls.
+    accounts: Vec<(Arc<Account>, i64, u64)>,
+}
+
+impl Keeper {
+    /// A keeper for a life that the store has just begun.
+    pub fn new(ledger: Arc<Ledger>, epoch: Epoch) -> Keeper {
+        Keeper { ledger, epoch, formerly: None, tracked: HashMap::new(), idle_walk: Vec::new(), is_closing: false }
+    }
+
+    /// The life that it writes in.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What is to be written now; `None` when there is nothing.
+    pub fn plan(&mut self) -> Option<Turn> {
+        let now = self.ledger.clock.unix_seconds();
+        let entries = self.ledger.take_queue(ROWS_MAX);
+        let mut dirty = self.ledger.take_dirty();
+        dirty.iter().for_each(|account| account.clear_dirty());
+        let mut touched: HashMap<AccountKey, (Arc<Account>, i64, u64)> = HashMap::new();
+        for account in dirty.drain(..) {
+            touched.insert(account.key.clone(), (account, 0, 0));
+        }
+        for entry in &entries {
+            for account in &entry.accounts {
+                let place = touched.entry(account.key.clone()).or_insert_with(|| (Arc::clone(account), 0, 0));
+                (place.1, place.2) = (place.1.saturating_add(signed(entry.row.cost)), place.2 + 1);
+            }
+        }
+        for account in self.ended_raises(now) {
+            touched.entry(account.key.clone()).or_insert((account, 0, 0));
+        }
+        let mut idle = Vec::new();
+        self.visit_idle(now, &mut touched, &mut idle);
+        if entries.is_empty() && touched.is_empty() {
+            return None;
+        }
+        let mut targets = Vec::with_capacity(touched.len());
+        let mut accounts = Vec::with_capacity(touched.len());
+        for (key, (account, journaled, calls)) in touched {
+            let is_idle = idle.contains(&key);
+            targets.push(self.target(&account, journaled, now, is_idle));
+            accounts.push((account, journaled, calls));
+        }
+        let rows = entries.iter().map(|entry| entry.row.clone()).collect();
+        let batch = Batch { epoch: self.epoch, now, rows, targets, formerly: self.formerly };
+        Some(Turn { batch, entries, accounts })
+    }
+
+    /// What is wanted of one account; what is returned is taken out of its purse here.
+    fn target(&mut self, account: &Arc<Account>, journaled: i64, now: i64, is_idle: bool) -> LeaseTarget {
+        let tracked = self.tracked.entry(account.key.clone()).or_insert_with(|| Tracked {
+            account: Arc::clone(account),
+            lease: 0,
+            peak: 0,
+            used_at: now,
+        });
+        let used = account.used().saturating_sub(journaled).max(0);
+        tracked.peak = used.max(tracked.peak - tracked.peak / 16);
+        if !is_idle {
+            tracked.used_at = now;
+        }
+        let is_closed = is_idle || now >= account.key.window.ends_at || self.ledger.is_frozen(&account.key);
+        let room = signed(account.room_at_best());
+        let step = match is_closed || account.is_shadow() {
+            true => 0,
+            false => tracked.peak.max(2 * account.fading_largest_hold()).min(room / STOCK_PART),
+        };
+        let in_use = amount(used);
+        if account.is_shadow() {
+            let nothing = amount(0);
+            return LeaseTarget { account: account.key.clone(), amount: nothing, watermark: nothing, in_use: nothing };
+        }
+        let wanted = if is_closed { 0 } else { account.wanted() };
+        let keep = used.saturating_add(wanted).saturating_add(step);
+        // A step above what is wanted may stay: lowering it each time would be in the way of the next request.
+        let excess = account.granted() - journaled - keep.saturating_add(step);
+        if excess > 0 {
+            account.withdraw(excess);
+        }
+        let watermark = keep.max(account.granted() - journaled);
+        let lease = watermark.saturating_add((STEPS - 1) * step.min(room / (STOCK_PART * STEPS)));
+        LeaseTarget { account: account.key.clone(), amount: amount(lease), watermark: amount(watermark), in_use }
+    }
+
+    /// Accounts that still stand as they did before a raise of their limit ended.
+    fn ended_raises(&self, now: i64) -> Vec<Arc<Account>> {
+        let book = self.ledger.book();
+        let ended = book.raised().filter(|limit| limit.raise.is_some_and(|raise| raise.until <= now));
+        let meters = ended.filter_map(|limit| book.entry(&limit.id)).flat_map(book::Entry::meters);
+        meters
+            .filter_map(|meter| meter.current().filter(|account| account.limit() > meter.limit().amount_at(now)))
+            .collect()
+    }
+
+    /// Looks at some accounts that nobody touched: those long idle return their lease and are forgotten.
+    fn visit_idle(
+        &mut self,
+        now: i64,
+        touched: &mut HashMap<AccountKey, (Arc<Account>, i64, u64)>,
+        idle: &mut Vec<AccountKey>,
+    ) {
+        if self.idle_walk.is_empty() {
+            self.idle_walk = self.tracked.keys().cloned().collect();
+        }
+        for _ in 0..IDLE_VISITS {
+            let Some(key) = self.idle_walk.pop() else { break };
+            if touched.contains_key(&key) {
+                continue;
+            }
+            let Some(tracked) = self.tracked.get_mut(&key) else { continue };
+            if tracked.account.used() > 0 || tracked.account.wanted() > 0 {
+                continue;
+            }
+            if self.is_closing || now >= tracked.used_at.saturating_add(IDLE_SECONDS) {
+                touched.insert(key.clone(), (Arc::clone(&tracked.account), 0, 0));
+                idle.push(key);
+            }
+        }
+    }
+
+    /// The store has written the turn.
+    pub fn written(&mut self, turn: Turn, states: &[LeaseState]) {
+        self.ledger.counters.writes.fetch_add(1, SeqCst);
+        for ((account, journaled, calls), state) in turn.accounts.iter().zip(states) {
+            account.written(*journaled, *calls, state);
+            let Some(tracked) = self.tracked.get_mut(&account.key) else { continue };
+            tracked.lease = signed(state.amount);
+            let is_unused = account.used() == 0 && account.wanted() == 0;
+            let is_old = self.is_closing || turn.batch.now >= tracked.used_at.saturating_add(IDLE_SECONDS);
+            if is_unused && tracked.lease == 0 && (is_old || state.limit.is_none()) {
+                self.tracked.remove(&account.key);
+                self.ledger.forget(&account.key);
+            } else if account.is_low() && account.wanted() == 0 && account.can_lease_more() && !is_old {
+                // More was used while the turn was written.
+                self.ledger.touch(account);
+            }
+        }
+        self.ledger.journaled(turn.entries.len());
+    }
+
+    /// The store has written nothing of the turn.
+    pub fn not_written(&mut self, turn: Turn, error: &WriteError) {
+        self.ledger.counters.writes_failed.fetch_add(1, SeqCst);
+        for (account, ..) in &turn.accounts {
+            account.not_written();
+            self.ledger.touch(account);
+        }
+        self.ledger.put_back(turn.entries);
+        if matches!(error, WriteError::Fenced) {
+            self.tracked.values().for_each(|tracked| tracked.account.fenced());
+        }
+    }
+
+    /// Goes on in a new life, after [`WriteError::Fenced`].
+    pub fn reborn(&mut self, epoch: Epoch) {
+        self.formerly = Some(self.epoch);
+        self.epoch = epoch;
+        for tracked in self.tracked.values_mut() {
+            tracked.lease = 0;
+            self.ledger.touch(&tracked.account);
+        }
+    }
+
+    /// From now on every lease that is not in use is returned: at a stop.
+    pub fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    /// Whether leases are left.
+    pub fn is_at_rest(&self) -> bool {
+        self.tracked.values().all(|tracked| tracked.lease == 0) && !self.ledger.has_work()
+    }
+}

@@ -1,0 +1,1 @@
+//! Waiting, refusing, racing: the ledger with its keeper at work.
