@@ -96,6 +96,34 @@ pub enum Keeps {
     IfStoreTrue,
 }
 
+/// How calls of an endpoint are metered: which reader bounds the request and finds the usage in the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Meter {
+    /// Nothing is billed.
+    Nothing,
+    /// Chat completions.
+    Chat,
+    /// Responses, and their compaction.
+    Responses,
+    /// Legacy completions.
+    Completions,
+    /// Embeddings.
+    Embeddings,
+    /// Moderations: free, and counted.
+    Moderations,
+    /// Images made, edited and varied.
+    Images,
+    /// Speech.
+    Speech,
+    /// Transcriptions and translations.
+    Transcriptions,
+    /// Decisions.
+    Decisions,
+    /// Billed, and in no way that one request bounds: refused under a hard limit unless the operator allows it by name
+    /// with an amount.
+    Unbounded,
+}
+
 /// One operation of the API.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -113,6 +141,8 @@ pub struct Endpoint {
     pub answer: AnswerBody,
     /// The billing unit in words, `None` where the API bills nothing.
     pub billed_by: Option<&'static str>,
+    /// How calls are metered.
+    pub meter: Meter,
     /// How a stream of this endpoint ends in an error.
     pub error_event: ErrorEvent,
     /// When the answer's ids are kept.
@@ -172,6 +202,7 @@ const fn plain(method: Method, path: &'static str, family: &'static str, opens: 
         request: if matches!(method, Method::Post) { RequestBody::Json } else { RequestBody::Empty },
         answer: AnswerBody::Json,
         billed_by: None,
+        meter: Meter::Nothing,
         error_event: ErrorEvent::Data,
         keeps: Keeps::Nothing,
         makes: &[],
@@ -209,7 +240,15 @@ impl Endpoint {
     }
 
     const fn billed(self, unit: &'static str) -> Endpoint {
-        Endpoint { billed_by: Some(unit), ..self }
+        Endpoint { billed_by: Some(unit), meter: Meter::Unbounded, ..self }
+    }
+
+    const fn counted(self, meter: Meter) -> Endpoint {
+        Endpoint { meter, ..self }
+    }
+
+    const fn metered(self, unit: &'static str, meter: Meter) -> Endpoint {
+        Endpoint { billed_by: Some(unit), meter, ..self }
     }
 
     const fn typed_errors(self) -> Endpoint {

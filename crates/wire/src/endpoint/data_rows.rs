@@ -6,7 +6,7 @@
 use super::Keeps::{Always, IfStoreTrue, UnlessStoreFalse};
 use super::Method::{Delete, Get, Post};
 use super::RequestBody::{JsonOrMultipart, Multipart, SdpOrMultipart};
-use super::{Endpoint, data};
+use super::{Endpoint, Meter, data};
 
 // Billing units that several rows share, in the words of the operation list.
 const CHAT_TOKENS: &str = "tokens in/cached/cache-write/out (+audio, image tokens; hosted tools per call)";
@@ -88,9 +88,9 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Get, "/v1/assistants/{assistant_id}", "assistants").owned("assistant_id").deprecated(),
     data(Post, "/v1/assistants/{assistant_id}", "assistants").owned("assistant_id").deprecated(),
     // audio
-    data(Post, "/v1/audio/speech", "audio").bytes_or_events().billed("characters (tts-1*) or text-in + audio-out tokens"),
-    data(Post, "/v1/audio/transcriptions", "audio").takes(Multipart).events().billed(AUDIO),
-    data(Post, "/v1/audio/translations", "audio").takes(Multipart).billed(AUDIO),
+    data(Post, "/v1/audio/speech", "audio").bytes_or_events().metered("characters (tts-1*) or text-in + audio-out tokens", Meter::Speech),
+    data(Post, "/v1/audio/transcriptions", "audio").takes(Multipart).events().metered(AUDIO, Meter::Transcriptions),
+    data(Post, "/v1/audio/translations", "audio").takes(Multipart).metered(AUDIO, Meter::Transcriptions),
     data(Get, "/v1/audio/voice_consents", "audio").lists(),
     data(Post, "/v1/audio/voice_consents", "audio").takes(Multipart).keeps(Always, &["id"]),
     data(Delete, "/v1/audio/voice_consents/{consent_id}", "audio").owned("consent_id"),
@@ -105,7 +105,7 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/batches/{batch_id}/cancel", "batches").owned("batch_id").keeps(Always, BATCH_FILES),
     // chat
     data(Get, "/v1/chat/completions", "chat").lists(),
-    data(Post, "/v1/chat/completions", "chat").events().billed(CHAT_TOKENS).keeps(IfStoreTrue, &["id"]),
+    data(Post, "/v1/chat/completions", "chat").events().metered(CHAT_TOKENS, Meter::Chat).keeps(IfStoreTrue, &["id"]),
     data(Delete, "/v1/chat/completions/{completion_id}", "chat").owned("completion_id"),
     data(Get, "/v1/chat/completions/{completion_id}", "chat").owned("completion_id"),
     data(Post, "/v1/chat/completions/{completion_id}", "chat").owned("completion_id"),
@@ -118,7 +118,7 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Get, "/v1/chatkit/threads/{thread_id}", "chatkit").owned("thread_id"),
     data(Get, "/v1/chatkit/threads/{thread_id}/items", "chatkit").owned("thread_id"),
     // completions
-    data(Post, "/v1/completions", "completions").billed(CHAT_TOKENS).events(),
+    data(Post, "/v1/completions", "completions").metered(CHAT_TOKENS, Meter::Completions).events(),
     // containers
     data(Get, "/v1/containers", "containers").lists(),
     data(Post, "/v1/containers", "containers").billed("container session").keeps(Always, &["id"]),
@@ -141,9 +141,9 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Delete, "/v1/conversations/{conversation_id}/items/{item_id}", "conversations").owned("conversation_id"),
     data(Get, "/v1/conversations/{conversation_id}/items/{item_id}", "conversations").owned("conversation_id"),
     // decisions
-    data(Post, "/v1/decisions", "decisions").billed("tokens in"),
+    data(Post, "/v1/decisions", "decisions").metered("tokens in", Meter::Decisions),
     // embeddings
-    data(Post, "/v1/embeddings", "embeddings").billed("tokens in"),
+    data(Post, "/v1/embeddings", "embeddings").metered("tokens in", Meter::Embeddings),
     // evals
     data(Get, "/v1/evals", "evals").lists(),
     data(Post, "/v1/evals", "evals").keeps(Always, &["id"]).lists(),
@@ -179,9 +179,9 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/fine_tuning/jobs/{fine_tuning_job_id}/pause", "fine_tuning").owned("fine_tuning_job_id").keeps(Always, TUNED),
     data(Post, "/v1/fine_tuning/jobs/{fine_tuning_job_id}/resume", "fine_tuning").owned("fine_tuning_job_id").keeps(Always, TUNED),
     // images
-    data(Post, "/v1/images/edits", "images").takes(JsonOrMultipart).events().billed(IMAGES),
-    data(Post, "/v1/images/generations", "images").events().billed(IMAGES),
-    data(Post, "/v1/images/variations", "images").takes(Multipart).billed(IMAGES),
+    data(Post, "/v1/images/edits", "images").takes(JsonOrMultipart).events().metered(IMAGES, Meter::Images),
+    data(Post, "/v1/images/generations", "images").events().metered(IMAGES, Meter::Images),
+    data(Post, "/v1/images/variations", "images").takes(Multipart).metered(IMAGES, Meter::Images),
     // live
     data(Post, "/v1/live/sessions", "live").billed(LIVE).keeps(Always, &["id"]),
     data(Post, "/v1/live/sessions/{session_id}/accept", "live").billed(LIVE).owned("session_id"),
@@ -195,7 +195,7 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Delete, "/v1/models/{model}", "models").owned("model"),
     data(Get, "/v1/models/{model}", "models").owned("model"),
     // moderations
-    data(Post, "/v1/moderations", "moderations"),
+    data(Post, "/v1/moderations", "moderations").counted(Meter::Moderations),
     // realtime
     data(Post, "/v1/realtime/calls", "realtime").takes(SdpOrMultipart).bytes().billed(LIVE),
     data(Post, "/v1/realtime/calls/{call_id}/accept", "realtime").billed(LIVE).owned("call_id"),
@@ -207,8 +207,8 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/realtime/transcription_sessions", "realtime").billed(LIVE),
     data(Post, "/v1/realtime/translations/client_secrets", "realtime").billed(LIVE),
     // responses
-    data(Post, "/v1/responses", "responses").events().billed(CHAT_TOKENS).typed_errors().keeps(UnlessStoreFalse, RESPONSE),
-    data(Post, "/v1/responses/compact", "responses").billed("tokens"),
+    data(Post, "/v1/responses", "responses").events().metered(CHAT_TOKENS, Meter::Responses).typed_errors().keeps(UnlessStoreFalse, RESPONSE),
+    data(Post, "/v1/responses/compact", "responses").metered("tokens", Meter::Responses),
     data(Post, "/v1/responses/input_tokens", "responses"),
     data(Delete, "/v1/responses/{response_id}", "responses").owned("response_id"),
     data(Get, "/v1/responses/{response_id}", "responses").events().typed_errors().owned("response_id").keeps(Always, RESPONSE),

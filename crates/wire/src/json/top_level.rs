@@ -36,6 +36,11 @@ impl<'a> TopLevel<'a> {
         Ok(members)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// A member's kind and text.
     pub fn member(&self, key: &str) -> Option<(Kind, &'a str)> {
         self.members.iter().find(|(name, _, _)| name == key).map(|(_, kind, text)| (*kind, *text))

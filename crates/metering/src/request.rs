@@ -1,0 +1,160 @@
+//! What a request says about its cost.
+//!
+//! Promises: one pass over the body, nothing is believed that only makes the request cheaper unless the upstream must
+//! read it the same way; what is not understood counts as input that the gate cannot see, or makes the request
+//! unbounded, never as nothing.
+//!
+//! Left out: prices and models ([`crate::bound`]); where the bytes come from.
+
+mod form;
+mod json;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use pricing::Tier;
+use wire::endpoint::Meter;
+
+pub use form::FormReader;
+pub use json::JsonReader;
+
+use crate::image::{Detail, Size};
+
+/// A cap as the request gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cap {
+    /// None, or `null`.
+    #[default]
+    Absent,
+    /// So many.
+    Given(u64),
+    /// Something that is no whole number: the upstream will refuse it, or read it as it likes.
+    Odd,
+}
+
+impl Cap {
+    /// The number, where there is one.
+    pub fn given(self) -> Option<u64> {
+        match self {
+            Cap::Given(number) => Some(number),
+            Cap::Absent | Cap::Odd => None,
+        }
+    }
+}
+
+/// The service tier that a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TierAsked {
+    /// Absent, `auto`, or a word that the gate does not know: any tier.
+    #[default]
+    Any,
+    /// This one.
+    Named(Tier),
+}
+
+/// An image in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageIn {
+    /// How closely the model is to look.
+    pub detail: Detail,
+    /// Its size, where its header is here and can be read.
+    pub size: Option<Size>,
+}
+
+/// Hosted tools that the request allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HostedTools {
+    /// Web search.
+    pub web_search: bool,
+    /// Search in vector stores.
+    pub file_search: bool,
+    /// Containers.
+    pub code_interpreter: bool,
+}
+
+impl HostedTools {
+    /// Whether there is one.
+    pub fn any(self) -> bool {
+        self.web_search || self.file_search || self.code_interpreter
+    }
+}
+
+/// Images that are to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImagesOut {
+    /// `1024x1024`; `None` leaves it to the model.
+    pub size: Option<String>,
+    /// `low`, `hd`; `None` leaves it to the model.
+    pub quality: Option<String>,
+    /// Unfinished images that a stream shows on the way, for each image.
+    pub partial_images: u64,
+}
+
+/// What a request says about its cost.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// Bytes of the body that may become text tokens: all but those of media that are counted apart.
+    pub text_bytes: u64,
+    /// Messages, or items, which cost a few tokens of their own.
+    pub messages: u64,
+    /// Tools and functions, likewise.
+    pub tools: u64,
+    /// Images to be looked at.
+    pub images: Vec<ImageIn>,
+    /// Milliseconds of sound to be heard, at most.
+    pub audio_ms: u64,
+    /// Whether every packet of that sound was walked.
+    pub is_audio_exact: bool,
+    /// Input that is not in the request: stored conversations, files, URLs.
+    pub has_hidden_input: bool,
+    /// The response that this one goes on from.
+    pub previous_response: Option<String>,
+    /// Why no bound can be given at all, in words for the refusal.
+    pub unbounded: Option<String>,
+    /// Hosted tools.
+    pub hosted: HostedTools,
+    /// Calls of hosted tools.
+    pub max_tool_calls: Cap,
+    /// Output tokens, for each choice.
+    pub output_cap: Cap,
+    /// Choices.
+    pub choices: Cap,
+    /// Choices made to pick from.
+    pub best_of: Cap,
+    /// Whether the answer may be spoken.
+    pub speaks: bool,
+    /// Bytes of a predicted output: rejected parts of it are billed as output.
+    pub prediction_bytes: u64,
+    /// Tier.
+    pub tier: TierAsked,
+    /// Whether the answer is to be a stream.
+    pub streams: bool,
+    /// `stream_options.include_usage`.
+    pub includes_usage: bool,
+    /// Whether the answer is made in the background.
+    pub is_background: bool,
+    /// Images to be made.
+    pub images_out: ImagesOut,
+    /// Characters to be spoken.
+    pub characters: u64,
+    /// `safety_identifier`, or else `user`.
+    pub end_user: Option<String>,
+}
+
+impl Asked {
+    /// A rough number of tokens, for rate limits: a quarter of the text's bytes, media by their rules, and the cap.
+    pub fn tokens_estimated(&self, model: &str) -> u64 {
+        let images =
+            self.images.iter().map(|image| crate::image::tokens_max(model, image.detail, image.size)).sum::<u64>();
+        let output = self.output_cap.given().unwrap_or(0).saturating_mul(self.choices.given().unwrap_or(1).max(1));
+        (self.text_bytes / 4)
+            .saturating_add(images)
+            .saturating_add(crate::audio::audio_tokens_max(self.audio_ms))
+            .saturating_add(output)
+    }
+}
+
+/// Whether a meter reads bodies: those of all others are not looked into.
+pub fn reads(meter: Meter) -> bool {
+    !matches!(meter, Meter::Nothing | Meter::Unbounded)
+}
