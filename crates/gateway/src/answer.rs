@@ -14,8 +14,11 @@ use http_body::{Body, Frame, SizeHint};
 use store::KeyEntry;
 use wire::refusal::{Reason, Refusal};
 
+use crate::idempotency::Keeping;
 use crate::passage::Passage;
+use crate::read_on;
 use crate::record::{Ended, Record};
+use crate::settle::{End, Settling};
 
 /// Ends a connection in the middle of an answer.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -23,6 +26,8 @@ pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 /// The body of an answer.
 pub(crate) struct Answer {
     source: Source,
+    /// Keeps what passes, where the request had an `Idempotency-Key`.
+    keeping: Option<Box<Keeping>>,
     record: Option<Box<Record>>,
 }
 
@@ -35,17 +40,42 @@ enum Source {
 impl Answer {
     /// A body that is there already.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Answer {
-        Answer { source: Source::Whole(Some(bytes.into())), record: None }
+        Answer::of(Source::Whole(Some(bytes.into())))
     }
 
     /// A body that comes from the upstream.
     pub(crate) fn passage(passage: Passage) -> Answer {
-        Answer { source: Source::Upstream(Box::new(passage)), record: None }
+        Answer::of(Source::Upstream(Box::new(passage)))
     }
 
     /// Events of the embedded model.
-    pub(crate) fn local(events: Pin<Box<dyn Stream<Item = Bytes> + Send>>, cut: Cut) -> Answer {
-        Answer { source: Source::Local(Box::new(LocalEvents { events, cut, over: false })), record: None }
+    pub(crate) fn local(
+        events: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+        cut: Cut,
+        settling: Option<Box<Settling>>,
+    ) -> Answer {
+        Answer::of(Source::Local(Box::new(LocalEvents { events, cut, settling, over: false })))
+    }
+
+    fn of(source: Source) -> Answer {
+        Answer { source, keeping: None, record: None }
+    }
+
+    /// Has what passes kept.
+    pub(crate) fn keep(mut self, keeping: Keeping) -> Answer {
+        self.keeping = Some(Box::new(keeping));
+        self
+    }
+
+    /// Waits for the first bytes, so that what is wrong with them can still be said with a status.
+    ///
+    /// # Errors
+    /// When the body cannot be passed on.
+    pub(crate) async fn begin(&mut self) -> Result<(), Refusal> {
+        match &mut self.source {
+            Source::Upstream(passage) => passage.begin().await,
+            Source::Whole(_) | Source::Local(_) => Ok(()),
+        }
     }
 
     /// Ties the record to the body: from now on the body's end is the exchange's end.
@@ -55,6 +85,10 @@ impl Answer {
     }
 
     fn note(&mut self, ended: Ended, refusal: Option<&Refusal>) {
+        match self.keeping.take() {
+            Some(keeping) if ended == Ended::Complete => keeping.done(),
+            _ => {}
+        }
         if let Some(mut record) = self.record.take() {
             record.ended = ended;
             if let Some(refusal) = refusal {
@@ -90,11 +124,15 @@ impl Body for Answer {
         let Poll::Ready(step) = step else { return Poll::Pending };
         let frame = match step {
             Step::Data(bytes) => {
+                this.keeping.iter_mut().for_each(|keeping| keeping.take(&bytes));
                 if let Some(record) = &mut this.record {
                     record.response_bytes += bytes.len() as u64;
                 }
                 // Where the length is known the library does not ask again after the last byte.
                 if this.is_end_stream() {
+                    if let Source::Upstream(passage) = &mut this.source {
+                        passage.is_handed_over();
+                    }
                     this.note(Ended::Complete, None);
                 }
                 Some(Ok(Frame::data(bytes)))
@@ -137,6 +175,26 @@ impl Drop for Answer {
         if matches!(&self.source, Source::Whole(bytes) if bytes.as_ref().is_none_or(Bytes::is_empty)) {
             self.note(Ended::Complete, None);
         }
+        // A client that left does not end the spending.
+        let keeping = self.keeping.take();
+        match std::mem::replace(&mut self.source, Source::Whole(None)) {
+            Source::Upstream(mut passage) => {
+                if let Some(permit) = read_on::permit(passage.settling.as_deref()) {
+                    read_on::to_the_end(permit, keeping, move |cx| passage.poll_step(cx));
+                }
+            }
+            Source::Local(mut events) => {
+                if let Some(permit) = read_on::permit(events.settling.as_deref()) {
+                    read_on::to_the_end(permit, keeping, move |cx| events.poll_step(cx));
+                }
+            }
+            Source::Whole(bytes) => {
+                if let (Some(mut keeping), Some(bytes)) = (keeping, bytes) {
+                    keeping.take(&bytes);
+                    keeping.done();
+                }
+            }
+        }
     }
 }
 
@@ -175,25 +233,41 @@ pub(crate) fn revoked() -> Refusal {
 struct LocalEvents {
     events: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
     cut: Cut,
+    settling: Option<Box<Settling>>,
     over: bool,
 }
 
 impl LocalEvents {
+    fn settle(&mut self, end: End) {
+        self.over = true;
+        if let Some(mut settling) = self.settling.take() {
+            settling.end(end);
+        }
+    }
+
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.over {
             return Poll::Ready(Step::End);
         }
-        if !self.cut.is_due() {
+        while !self.cut.is_due() {
             match Stream::poll_next(self.events.as_mut(), cx) {
-                Poll::Ready(Some(bytes)) => return Poll::Ready(Step::Data(bytes)),
+                Poll::Ready(Some(bytes)) => {
+                    let bytes = match &mut self.settling {
+                        Some(settling) => settling.events(bytes),
+                        None => bytes,
+                    };
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Step::Data(bytes));
+                    }
+                }
                 Poll::Ready(None) => {
-                    self.over = true;
+                    self.settle(End::Whole);
                     return Poll::Ready(Step::End);
                 }
                 Poll::Pending => std::task::ready!(self.cut.poll(cx)),
             }
         }
-        self.over = true;
+        self.settle(End::Broken);
         let refusal = revoked();
         Poll::Ready(Step::LastWords(Bytes::from(refusal.chat_event()), Ended::Revoked, Box::new(refusal)))
     }

@@ -2,7 +2,9 @@
 //!
 //! The order matters. What is cheap refuses first. Nothing is looked up before the request can be read in one way
 //! only (`accept`), and nothing about the gate's objects is told before the caller is known (`authenticate`). The body
-//! is read after the row says what it may be (`resolve`), so that a wrong path costs no memory. What will be written
+//! is read after the row says what it may be (`resolve`), so that a wrong path costs no memory. Rates come before money
+//! (`admit`, `hold`): a flood must not hold a cent. Money is held on the bytes as they will be sent: whatever changes
+//! them later would have to hold anew. What will be written
 //! down about new objects has its place before the upstream can make them (`own`): swapped, an object could exist that
 //! nobody owns. Each step takes what only the step before can make.
 
@@ -13,19 +15,25 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use wire::endpoint::Meter;
 use wire::refusal::Refusal;
 
 use crate::accept::accept;
+use crate::admit::admit;
 use crate::answer::Answer;
 use crate::authenticate::authenticate;
 use crate::body::linger;
+use crate::forward::{Call, forward};
+use crate::gate::Gate;
 use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
-use crate::prepare::prepare;
+use crate::hold::{Claim, Held, hold};
+use crate::idempotency::Begin;
+use crate::prepare::{Prepared, prepare};
 use crate::record::Record;
-use crate::resolve::{Destination, resolve};
+use crate::resolve::{Destination, Resolved, resolve};
 use crate::socket::ConnectionState;
 use crate::worker::Worker;
-use crate::{control, forward, health, local};
+use crate::{control, health, local};
 
 /// Handles one request. It always answers, and its record is written at the end of the answer.
 pub(crate) async fn exchange(
@@ -47,6 +55,7 @@ pub(crate) async fn exchange(
         }
     };
     let project = record.caller.as_ref().and_then(|key| key.key.project.as_ref()).map(|id| id.as_str());
+    headers::note(response.headers_mut(), record.rates.as_ref(), &record.notes);
     headers::sign_answer(response.headers_mut(), &record.request_id, &worker.gate.organization, project);
     record.answering(response.status().as_u16());
     Ok(response.map(|answer| answer.carry(record)))
@@ -54,7 +63,7 @@ pub(crate) async fn exchange(
 
 /// The stages of the design, as far as they are built.
 async fn way(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     connection: &ConnectionState,
     head: Parts,
     body: &mut Option<Incoming>,
@@ -77,14 +86,38 @@ async fn way(
     if resolved.is_shared {
         Box::pin(resolved.check_model(gate, &prepared)).await?;
     }
-    match resolved.destination(gate, &prepared)? {
-        // Boxed where the way is rare: a request's future holds room for every branch, and is moved once.
-        Destination::Control => Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await,
-        Destination::Models => local::models(gate, &resolved),
-        Destination::Local(model, endpoint) => {
-            Box::pin(local::answer(model, endpoint, &resolved, prepared, record)).await
+    let destination = resolved.destination(gate, &prepared)?;
+    // Boxed where the way is rare: a request's future holds room for every branch, and is moved once.
+    if let Destination::Control = destination {
+        return Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await;
+    }
+    let keeping = match again(gate, &resolved, &prepared, &head)? {
+        Begin::Again(response) => return Ok(*response),
+        Begin::First(keeping) => Some(keeping),
+        Begin::Plain => None,
+    };
+    let admission = admit(gate, &resolved, &prepared, record)?;
+    let is_local = matches!(destination, Destination::Local(..));
+    let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local };
+    let held = Held { keeping, ..hold(claim, prepared, admission, record).await? };
+    match destination {
+        Destination::Control | Destination::Models => local::models(gate, &resolved),
+        Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, held, record)).await,
+        Destination::Upstream => {
+            let call = Call::new(worker, resolved, held)?;
+            forward(call, head, record).await
         }
-        Destination::Upstream => forward::forward(worker, &resolved, prepared, &head, record).await,
+    }
+}
+
+/// Whether a metered call was made before, by its `Idempotency-Key`.
+fn again(gate: &Gate, resolved: &Resolved<'_>, prepared: &Prepared, head: &Parts) -> Result<Begin, Refusal> {
+    match resolved.project() {
+        Some(project) if resolved.row.endpoint.meter != Meter::Nothing => {
+            let path = resolved.row.endpoint.path;
+            gate.idempotent.begin(&head.headers, project.id.as_str(), path, &prepared.whole)
+        }
+        _ => Ok(Begin::Plain),
     }
 }
 

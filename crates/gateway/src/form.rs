@@ -4,7 +4,8 @@
 //! fields that refer to stored objects are refused while projects share an upstream account.
 
 use bytes::Bytes;
-use wire::endpoint::Reference;
+use metering::request::{self, Asked, FormReader};
+use wire::endpoint::{Meter, Reference};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 use wire::refusal::{Reason, Refusal};
 
@@ -40,6 +41,8 @@ pub(crate) struct Form {
     in_model: bool,
     model: Option<Vec<u8>>,
     refuse_references: bool,
+    /// Reads what the form says about its cost, where the endpoint is metered.
+    cost: Option<FormReader>,
 }
 
 impl Form {
@@ -47,7 +50,7 @@ impl Form {
     ///
     /// # Errors
     /// 415 when there is no usable boundary.
-    pub(crate) fn new(content_type: &str, refuse_references: bool) -> Result<Form, Refusal> {
+    pub(crate) fn new(content_type: &str, meter: Meter, refuse_references: bool) -> Result<Form, Refusal> {
         let boundary = boundary(content_type).map_err(|error| {
             Refusal::new(Reason::UnsupportedMediaType, format!("The multipart body cannot be read: {error}."))
                 .param("Content-Type")
@@ -59,6 +62,7 @@ impl Form {
             in_model: false,
             model: None,
             refuse_references,
+            cost: request::reads(meter).then(|| FormReader::new(meter)),
         })
     }
 
@@ -71,14 +75,28 @@ impl Form {
         let pushed = self.parser.push(chunk, &mut events);
         for event in events.drain(..) {
             match event {
-                Event::Begin(part) => self.begin(&part.name)?,
-                Event::Data(data) if self.in_model => {
-                    let model = self.model.get_or_insert_default();
-                    let room = MODEL_BYTES_MAX.saturating_sub(model.len());
-                    model.extend_from_slice(&data[..data.len().min(room)]);
+                Event::Begin(part) => {
+                    self.begin(&part.name)?;
+                    if let Some(cost) = &mut self.cost {
+                        cost.begin(&part.name, part.file_name.as_deref(), part.content_type.as_deref());
+                    }
                 }
-                Event::Data(_) => {}
-                Event::End => self.in_model = false,
+                Event::Data(data) => {
+                    if self.in_model {
+                        let model = self.model.get_or_insert_default();
+                        let room = MODEL_BYTES_MAX.saturating_sub(model.len());
+                        model.extend_from_slice(&data[..data.len().min(room)]);
+                    }
+                    if let Some(cost) = &mut self.cost {
+                        cost.data(&data);
+                    }
+                }
+                Event::End => {
+                    self.in_model = false;
+                    if let Some(cost) = &mut self.cost {
+                        cost.end();
+                    }
+                }
             }
         }
         self.events = events;
@@ -96,6 +114,11 @@ impl Form {
     /// The `model` field.
     pub(crate) fn model(&self) -> Option<String> {
         self.model.as_ref().map(|model| String::from_utf8_lossy(model).into_owned())
+    }
+
+    /// What the form says about its cost, once it was read.
+    pub(crate) fn asked(self) -> Option<Asked> {
+        self.cost.map(FormReader::finish)
     }
 
     fn begin(&mut self, name: &str) -> Result<(), Refusal> {
@@ -132,7 +155,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str, refuse_references: bool) -> Result<Option<String>, Refusal> {
-        let mut form = Form::new("multipart/form-data; boundary=B", refuse_references)?;
+        let mut form = Form::new("multipart/form-data; boundary=B", Meter::Nothing, refuse_references)?;
         form.read(&Bytes::copy_from_slice(body.replace('\n', "\r\n").as_bytes()))?;
         form.end()?;
         Ok(form.model())
@@ -161,6 +184,9 @@ mod tests {
 
     #[test]
     fn a_content_type_without_boundary_is_415() {
-        assert_eq!(Form::new("multipart/form-data", false).map(|_| ()).expect_err("none").status(), 415);
+        assert_eq!(
+            Form::new("multipart/form-data", Meter::Nothing, false).map(|_| ()).expect_err("none").status(),
+            415
+        );
     }
 }

@@ -11,21 +11,26 @@ use http::uri::PathAndQuery;
 use http::{Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use store::{Abandoned, KeyEntry};
+use wire::endpoint::Endpoint;
 use wire::refusal::{Reason, Refusal};
 use wire::sse::Boundary;
 
 use crate::answer::{Answer, Cut, revoked};
-use crate::body;
+use crate::body::{self, Share};
 use crate::decode::{Decoder, Encoding};
 use crate::gate::Gate;
 use crate::headers::{self, UPSTREAM_REQUEST_ID};
+use crate::hold::Held;
+use crate::idempotency::Keeping;
 use crate::own::Place;
 use crate::pace::{Gathered, Idle};
 use crate::passage::{Events, Passage, State, held_our_key};
 use crate::pool::Lease;
-use crate::prepare::Prepared;
 use crate::record::{Record, client_text};
 use crate::resolve::Resolved;
+use crate::sending::Sending;
+use crate::settle::{Settling, Undo};
 use crate::upstream::{Client, Outgoing};
 use crate::withhold::Withhold;
 use crate::worker::Worker;
@@ -33,98 +38,196 @@ use crate::worker::Worker;
 /// Largest error body read to see whether the upstream refused the gate's key.
 const KEY_REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 
-/// Sends a prepared request to the upstream and makes the client's answer of what comes back.
+/// A call on its way to the upstream: everything that it needs, owned, so that it can go on when its client has left.
+pub(crate) struct Call {
+    worker: Arc<Worker>,
+    endpoint: &'static Endpoint,
+    key: Arc<KeyEntry>,
+    place: Option<Place>,
+    body: Sending,
+    share: Share,
+    decoded: bool,
+    settling: Option<Box<Settling>>,
+    keeping: Option<Keeping>,
+}
+
+/// What the record learns from a call.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    attempts: u8,
+    upstream_status: Option<u16>,
+    upstream_request_id: Option<String>,
+    streamed: bool,
+}
+
+impl Record {
+    fn learn_of_call(&mut self, facts: Facts) {
+        self.attempts = facts.attempts;
+        self.upstream_status = facts.upstream_status;
+        self.upstream_request_id = facts.upstream_request_id;
+        self.streamed = facts.streamed;
+    }
+}
+
+/// What a call brought.
+type Brought = Result<Response<Answer>, Refusal>;
+
+impl Call {
+    /// Makes a call of what the stages before have found out.
+    ///
+    /// # Errors
+    /// 503 when the owner of what the call makes could not be written down.
+    pub(crate) fn new(worker: &Arc<Worker>, resolved: Resolved<'_>, held: Held) -> Result<Call, Refusal> {
+        let Held { prepared, settling, keeping } = held;
+        let endpoint = resolved.row.endpoint;
+        let place = match (resolved.makes_objects(&prepared), resolved.project()) {
+            (true, Some(project)) => match worker.gate.owners.place(&project.id, endpoint.family) {
+                Ok(place) => Some(place),
+                Err(refusal) => {
+                    settling.into_iter().for_each(Settling::release);
+                    return Err(refusal);
+                }
+            },
+            _ => None,
+        };
+        Ok(Call {
+            worker: Arc::clone(worker),
+            endpoint,
+            key: resolved.caller.key,
+            place,
+            body: prepared.body,
+            share: prepared.share,
+            decoded: prepared.decoded,
+            settling,
+            keeping,
+        })
+    }
+}
+
+/// Sends a call to the upstream and makes the client's answer of what comes back.
+///
+/// A call that holds money runs as a task of its own: a client that leaves before the answer's head does not end it, and
+/// the answer that then comes is read on like any other that was abandoned.
 ///
 /// # Errors
 /// When there is no answer to pass on.
-pub(crate) async fn forward(
-    worker: &Worker,
-    resolved: &Resolved<'_>,
-    prepared: Prepared,
-    head: &request::Parts,
-    record: &mut Record,
-) -> Result<Response<Answer>, Refusal> {
-    let gate = &worker.gate;
-    let client = worker.client.as_ref().ok_or_else(|| {
-        Refusal::new(Reason::Internal, "The gate lost its upstream. Ask its operator.")
-            .cause("no client in this worker")
-    })?;
-    let endpoint = resolved.row.endpoint;
-    let place = match (resolved.makes_objects(&prepared), resolved.project()) {
-        (true, Some(project)) => Some(gate.owners.place(&project.id, endpoint.family)?),
-        _ => None,
+pub(crate) async fn forward(call: Call, head: request::Parts, record: &mut Record) -> Brought {
+    let is_detached = call.settling.as_ref().is_some_and(|settling| settling.abandoned == Abandoned::ReadOn);
+    let (brought, facts) = if is_detached {
+        let task = tokio::spawn(call.run(head)).await;
+        task.map_err(|error| {
+            Refusal::new(Reason::Internal, "The call to the upstream failed inside the gate. Retry.").cause(error)
+        })?
+    } else {
+        call.run(head).await
     };
-    let reads_answer = endpoint.is_metered() || place.is_some();
-    let (key, decoded) = (presented_key(&head.headers), prepared.decoded);
-    let headers = || {
-        let mut headers = headers::upstream_request(&head.headers, key, reads_answer);
-        if decoded {
-            headers.remove(header::CONTENT_ENCODING);
-        }
-        headers
-    };
-    let path_and_query = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    let outgoing = Outgoing { method: head.method.clone(), path_and_query, headers, body: prepared.body };
-    let cut = &resolved.caller.key.revocation;
-    let (response, lease) = tokio::select! {
-        biased;
-        response = client.send(outgoing, &gate.metrics, &mut record.attempts) => response?,
-        () = cut.revoked() => return Err(revoked()),
-    };
-    // The request's bytes are with the upstream: their memory is free again.
-    drop(prepared.share);
-    let (mut parts, body) = response.into_parts();
-    let until_close = is_delimited_by_close(&parts);
-    record.upstream_status = Some(parts.status.as_u16());
-    let upstream_id = headers::clean_answer(&mut parts.headers, client.secret());
-    if let Some(id) = &upstream_id {
-        record.upstream_request_id = Some(client_text(id.as_bytes()));
-        parts.headers.insert(UPSTREAM_REQUEST_ID, id.clone());
+    record.learn_of_call(facts);
+    brought
+}
+
+impl Call {
+    async fn run(mut self, head: request::Parts) -> (Brought, Facts) {
+        let mut facts = Facts::default();
+        let (settling, keeping) = (self.settling.take(), self.keeping.take());
+        let brought = self.send(head, settling, &mut facts).await;
+        (brought.map(|response| keep(response, keeping)), facts)
     }
-    let back = Back { gate, client, resolved, place, reads_answer, until_close, lease };
-    back.answer(parts, body, record).await
+
+    async fn send(self, head: request::Parts, mut settling: Option<Box<Settling>>, facts: &mut Facts) -> Brought {
+        let worker = self.worker;
+        let gate = &worker.gate;
+        let Some(client) = worker.client.as_ref() else {
+            settling.into_iter().for_each(Settling::release);
+            let words = "The gate lost its upstream. Ask its operator.";
+            return Err(Refusal::new(Reason::Internal, words).cause("no client in this worker"));
+        };
+        let reads_answer = settling.is_some() || self.endpoint.is_metered() || self.place.is_some();
+        let key = presented_key(&head.headers);
+        let headers = || {
+            let mut headers = headers::upstream_request(&head.headers, key, reads_answer);
+            if self.decoded {
+                headers.remove(header::CONTENT_ENCODING);
+            }
+            headers
+        };
+        let path_and_query = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let outgoing = Outgoing { method: head.method.clone(), path_and_query, headers, body: self.body };
+        let cut = &self.key.revocation;
+        let sent = tokio::select! {
+            biased;
+            response = client.send(outgoing, &gate.metrics, &mut facts.attempts) => response,
+            () = cut.revoked() => Err(revoked()),
+        };
+        // The request's bytes are with the upstream: their memory is free again.
+        drop(self.share);
+        let (response, lease) = match sent {
+            Ok(sent) => sent,
+            Err(refusal) => {
+                match (settling, refusal.reason) {
+                    // Nothing reached the upstream.
+                    (Some(settling), Reason::UpstreamUnreachable) => settling.release(),
+                    (settling, _) => settling.into_iter().for_each(Settling::estimate),
+                }
+                return Err(refusal);
+            }
+        };
+        let (mut parts, body) = response.into_parts();
+        if !parts.status.is_success() {
+            settling.take().into_iter().for_each(Settling::release);
+        }
+        let until_close = is_delimited_by_close(&parts);
+        facts.upstream_status = Some(parts.status.as_u16());
+        let upstream_id = headers::clean_answer(&mut parts.headers, client.secret());
+        if let Some(id) = &upstream_id {
+            facts.upstream_request_id = Some(client_text(id.as_bytes()));
+            parts.headers.insert(UPSTREAM_REQUEST_ID, id.clone());
+        }
+        let (endpoint, place) = (self.endpoint, self.place);
+        let back = Back { gate, client, endpoint, key: &self.key, place, settling, reads_answer, until_close, lease };
+        back.answer(parts, body, facts).await
+    }
+}
+
+/// Has an answer kept for who asks again.
+pub(crate) fn keep(response: Response<Answer>, keeping: Option<Keeping>) -> Response<Answer> {
+    let Some(mut keeping) = keeping else { return response };
+    keeping.head(response.status(), response.headers());
+    response.map(|answer| answer.keep(keeping))
 }
 
 /// An upstream's answer on its way back.
-struct Back<'a, 'r> {
+struct Back<'a> {
     gate: &'a Arc<Gate>,
     client: &'a Client,
-    resolved: &'a Resolved<'r>,
+    endpoint: &'static Endpoint,
+    key: &'a Arc<KeyEntry>,
     place: Option<Place>,
+    settling: Option<Box<Settling>>,
     reads_answer: bool,
     until_close: bool,
     lease: Option<Lease>,
 }
 
-impl Back<'_, '_> {
-    async fn answer(
-        mut self,
-        mut parts: Parts,
-        body: Incoming,
-        record: &mut Record,
-    ) -> Result<Response<Answer>, Refusal> {
+impl Back<'_> {
+    async fn answer(mut self, mut parts: Parts, body: Incoming, facts: &mut Facts) -> Brought {
         if parts.status == StatusCode::UNAUTHORIZED {
             return Box::pin(self.unauthorized(parts, body)).await;
         }
         let is_events = content_type_is(&parts, "text/event-stream");
-        record.streamed = is_events;
+        facts.streamed = is_events;
         let place = self.place.take().filter(|_| parts.status.is_success());
+        let undo = self.settling.as_ref().filter(|settling| settling.changes_answers()).map(|s| s.undo.clone());
         let mut passage = self.passage(&mut parts, body)?;
-        match place {
-            Some(place) if is_events => {
-                self.add_events(&mut passage, Some(place));
-                Ok(Response::from_parts(parts, Answer::passage(passage)))
-            }
-            Some(place) => Box::pin(self.record_then_answer(parts, passage, place)).await,
-            None => {
-                if is_events {
-                    self.add_events(&mut passage, None);
-                } else {
-                    passage.begin().await?;
-                }
-                Ok(Response::from_parts(parts, Answer::passage(passage)))
-            }
+        if is_events {
+            self.add_events(&mut passage, place);
+            return Ok(Response::from_parts(parts, Answer::passage(passage)));
         }
+        if place.is_some() || undo.is_some() {
+            return Box::pin(self.whole_answer(parts, passage, place, undo)).await;
+        }
+        let mut answer = Answer::passage(passage);
+        answer.begin().await?;
+        Ok(Response::from_parts(parts, answer))
     }
 
     /// The body's way through the gate, without what events need.
@@ -135,13 +238,14 @@ impl Back<'_, '_> {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         Ok(Passage {
-            body,
+            body: Some(body),
             lease: self.lease.take(),
             decoder,
             withhold: self.client.finder().map(Withhold::new),
             events: None,
-            cut: Cut::new(Arc::clone(&self.resolved.caller.key)),
+            cut: Cut::new(Arc::clone(self.key)),
             idle: Idle::new(self.gate.settings.timeouts.upstream_idle),
+            settling: self.settling.take(),
             ready: None,
             state: State::Flowing,
         })
@@ -157,7 +261,7 @@ impl Back<'_, '_> {
     }
 
     fn add_events(&self, passage: &mut Passage, place: Option<Place>) {
-        let endpoint = self.resolved.row.endpoint;
+        let endpoint = self.endpoint;
         passage.events = Some(Events {
             boundary: Boundary::new(self.gate.settings.limits.event_bytes_max),
             ids: place.map(|place| place.watch_events(endpoint)),
@@ -168,13 +272,15 @@ impl Back<'_, '_> {
         });
     }
 
-    /// Reads a JSON answer whole, because its client may use the new object's id at once.
-    async fn record_then_answer(
+    /// Reads a JSON answer whole: because its client may use the new object's id at once, or because something that the
+    /// gate added must come out of it.
+    async fn whole_answer(
         self,
         mut parts: Parts,
         passage: Passage,
-        place: Place,
-    ) -> Result<Response<Answer>, Refusal> {
+        place: Option<Place>,
+        undo: Option<Undo>,
+    ) -> Brought {
         let limits = &self.gate.settings.limits;
         let mut share = self.gate.bodies.share();
         let timeouts = &self.gate.settings.timeouts;
@@ -189,7 +295,10 @@ impl Back<'_, '_> {
                     .cause(refusal.cause.unwrap_or(refusal.message.into_owned()))
             }
         })?;
-        place.record_answer(self.resolved.row.endpoint, &bytes);
+        if let Some(place) = place {
+            place.record_answer(self.endpoint, &bytes);
+        }
+        let bytes = undo.and_then(|undo| undo.answer(&bytes)).map_or(bytes, Bytes::from);
         if parts.headers.contains_key(header::CONTENT_LENGTH) {
             parts.headers.insert(header::CONTENT_LENGTH, bytes.len().into());
         }
@@ -198,7 +307,7 @@ impl Back<'_, '_> {
 
     /// A 401 of the upstream: if it is about the gate's key, the client must not take it for its own, and must not
     /// read the masked key in it.
-    async fn unauthorized(self, mut parts: Parts, body: Incoming) -> Result<Response<Answer>, Refusal> {
+    async fn unauthorized(self, mut parts: Parts, body: Incoming) -> Brought {
         let mut share = self.gate.bodies.share();
         let timeouts = &self.gate.settings.timeouts;
         let bytes = body::read(body, None, KEY_REFUSAL_BYTES_MAX, timeouts, &mut share).await.unwrap_or_default();

@@ -9,12 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::Se
 use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderValue;
+use ledger::Ledger;
+use pricing::Prices;
 use store::{Clock, Directory, KeyEntry, Owners};
 use wire::endpoint::Endpoint;
 use wire::refusal::Refusal;
 
 use crate::body::BodyBudget;
+use crate::idempotency::IdempotentCalls;
 use crate::metrics::Metrics;
+use crate::money::Money;
 use crate::own::OwnerBook;
 use crate::request_log::RequestLog;
 use crate::settings::Settings;
@@ -98,6 +102,10 @@ pub struct Parts {
     pub pepper: keys::Pepper,
     /// Store of object owners.
     pub owners: Arc<dyn Owners>,
+    /// Money.
+    pub ledger: Arc<Ledger>,
+    /// The price table in force.
+    pub prices: Arc<Prices>,
     /// Administration.
     pub control: Arc<dyn ControlPlane>,
     /// The embedded model.
@@ -115,6 +123,8 @@ pub struct Gate {
     pub(crate) shape: keys::Shape,
     pub(crate) pepper: keys::Pepper,
     pub(crate) owners: Arc<OwnerBook>,
+    pub(crate) money: Money,
+    pub(crate) idempotent: Arc<IdempotentCalls>,
     pub(crate) control: Arc<dyn ControlPlane>,
     pub(crate) local: Local,
     pub(crate) clock: Arc<dyn Clock>,
@@ -124,6 +134,8 @@ pub struct Gate {
     /// The process's own runtime, where the control plane and the database run.
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) organization: HeaderValue,
+    /// Answers read on after their clients left.
+    pub(crate) reading_on: AtomicUsize,
     in_flight: AtomicUsize,
     ready: AtomicBool,
     draining: AtomicBool,
@@ -133,11 +145,15 @@ impl Gate {
     /// Puts the gate together. Call it inside the process's own runtime.
     pub fn new(parts: Parts) -> Arc<Gate> {
         let metrics = Arc::new(Metrics::default());
+        let host = parts.settings.upstream.as_ref().map(|upstream| upstream.authority.host());
+        let money = Money::new(parts.ledger, parts.prices, host);
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
         Arc::new(Gate {
             owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
             bodies: BodyBudget::new(parts.settings.limits.body_memory_bytes_max),
             organization: HeaderValue::try_from(organization).unwrap_or(HeaderValue::from_static("")),
+            money,
+            idempotent: Arc::default(),
             settings: parts.settings,
             directory: parts.directory,
             shape: parts.shape,
@@ -148,6 +164,7 @@ impl Gate {
             log: parts.log,
             metrics,
             runtime: tokio::runtime::Handle::current(),
+            reading_on: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),

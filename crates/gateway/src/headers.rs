@@ -124,6 +124,18 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, upstream_secret: Option<&str
     headers.remove(REQUEST_ID)
 }
 
+/// Puts on an answer how full the gate's limits are, and what stages noted.
+pub(crate) fn note(headers: &mut HeaderMap, rates: Option<&rates::Gauges>, notes: &[(&'static str, String)]) {
+    let mut put = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    // They stand in the place of the upstream's, which tell of the operator's account.
+    rates.into_iter().flat_map(rates::Gauges::headers).for_each(|(name, value)| put(name, value));
+    notes.iter().for_each(|(name, value)| put(name, value.clone()));
+}
+
 /// Puts the gate's own facts on an answer.
 pub(crate) fn sign_answer(
     headers: &mut HeaderMap,

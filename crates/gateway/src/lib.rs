@@ -8,14 +8,18 @@
 //! 3. [`resolve`]: the endpoint's row, whether this key opens it, and who answers.
 //! 4. [`own`]: whose object the path names, where projects share an upstream account.
 //! 5. [`prepare`]: the body, read within its bounds and checked; the bytes that will be sent.
-//! 6. [`forward`] with [`upstream`], or [`local`] for the embedded model, or [`control`] for administration.
-//! 7. [`passage`]: the body on its way back, event by event; [`answer`]: what must happen at its end riding on it.
-//! 8. [`record`]: one log line and the metrics, however it ended.
+//! 6. [`idempotency`]: an answer that is known is given again. [`admit`]: rate and concurrency limits.
+//! 7. [`hold`]: money for exactly those bytes; [`money`] is what the stages of money share.
+//! 8. [`forward`] with [`upstream`], or [`local`] for the embedded model, or [`control`] for administration.
+//! 9. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
+//!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
+//! 10. [`record`]: one log line and the metrics, however it ended.
 //!
-//! What is not built yet (limits, money, inspection, tool policy) has its place between these in the design.
+//! What is not built yet (inspection, tool policy) has its place between these in the design.
 
 mod accept;
 mod address;
+mod admit;
 mod answer;
 mod authenticate;
 mod body;
@@ -28,19 +32,24 @@ mod forward;
 mod gate;
 mod headers;
 mod health;
+mod hold;
+mod idempotency;
 mod ids;
 mod local;
 mod metrics;
+mod money;
 mod own;
 mod pace;
 mod passage;
 mod pool;
 mod prepare;
+mod read_on;
 mod record;
 mod request_log;
 mod resolve;
 mod sending;
 pub mod settings;
+mod settle;
 mod socket;
 mod upstream;
 mod withhold;

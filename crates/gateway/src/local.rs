@@ -7,10 +7,12 @@ use serde_json::json;
 use wire::refusal::{Reason, Refusal};
 
 use crate::answer::{Answer, Cut, revoked};
+use crate::forward::keep;
 use crate::gate::{EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint};
-use crate::prepare::Prepared;
+use crate::hold::Held;
 use crate::record::Record;
 use crate::resolve::Resolved;
+use crate::settle::Settling;
 
 /// `created` of the embedded model in lists: SmolLM2's publication, 2024-11-01 UTC.
 const MODEL_CREATED: u64 = 1_730_419_200;
@@ -23,25 +25,40 @@ pub(crate) async fn answer(
     model: &dyn EmbeddedModel,
     endpoint: ModelEndpoint,
     resolved: &Resolved<'_>,
-    prepared: Prepared,
+    held: Held,
     record: &mut Record,
 ) -> Result<Response<Answer>, Refusal> {
     let revocation = &resolved.caller.key.revocation;
     let answered = tokio::select! {
         biased;
-        answered = model.answer(endpoint, prepared.whole) => answered?,
-        () = revocation.revoked() => return Err(revoked()),
+        answered = model.answer(endpoint, held.prepared.whole) => answered,
+        () = revocation.revoked() => Err(revoked()),
+    };
+    let (settling, keeping) = (held.settling, held.keeping);
+    let answered = match answered {
+        Ok(answered) => answered,
+        Err(refusal) => {
+            settling.into_iter().for_each(Settling::release);
+            return Err(refusal);
+        }
     };
     let (kind, body) = match answered {
-        ModelAnswer::Json(json) => ("application/json", Answer::whole(json)),
+        ModelAnswer::Json(json) => {
+            let json = match settling {
+                Some(settling) => settling.whole(json),
+                None => json,
+            };
+            ("application/json", Answer::whole(json))
+        }
         ModelAnswer::Events(events) => {
             record.streamed = true;
-            ("text/event-stream; charset=utf-8", Answer::local(events, Cut::new(Arc::clone(&resolved.caller.key))))
+            let cut = Cut::new(Arc::clone(&resolved.caller.key));
+            ("text/event-stream; charset=utf-8", Answer::local(events, cut, settling))
         }
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    Ok(response)
+    Ok(keep(response, keeping))
 }
 
 /// `GET /v1/models` and `GET /v1/models/{model}` where the embedded model is all there is.

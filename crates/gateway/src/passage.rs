@@ -21,6 +21,7 @@ use crate::own::EventIds;
 use crate::pace::{Gathered, Idle, Wait};
 use crate::pool::Lease;
 use crate::record::Ended;
+use crate::settle::{End, Settling};
 use crate::upstream::chain;
 use crate::withhold::Withhold;
 
@@ -31,7 +32,8 @@ fn broke_off() -> Refusal {
 
 /// An upstream's body on its way to the client.
 pub(crate) struct Passage {
-    pub(crate) body: Incoming,
+    /// `None` once nothing more of it is wanted.
+    pub(crate) body: Option<Incoming>,
     /// The connection that the body comes on.
     pub(crate) lease: Option<Lease>,
     pub(crate) decoder: Option<Decoder>,
@@ -40,6 +42,8 @@ pub(crate) struct Passage {
     pub(crate) events: Option<Events>,
     pub(crate) cut: Cut,
     pub(crate) idle: Idle,
+    /// The money of a successful metered call, until its end.
+    pub(crate) settling: Option<Box<Settling>>,
     /// What is ready to go out.
     pub(crate) ready: Option<Bytes>,
     pub(crate) state: State,
@@ -73,7 +77,7 @@ pub(crate) struct Events {
 impl Drop for Passage {
     /// A body that was read to its end leaves a connection that can be used again; any other closes it.
     fn drop(&mut self) {
-        let is_read = self.state == State::Finishing || self.body.is_end_stream();
+        let is_read = self.state == State::Finishing || self.is_body_read();
         if let Some(lease) = self.lease.take().filter(|_| is_read) {
             lease.give_back();
         }
@@ -101,7 +105,7 @@ impl Passage {
         let is_drained = || {
             let holds_back = self.events.is_some() || self.decoder.is_some();
             let holds_tail = self.withhold.as_ref().is_some_and(Withhold::is_holding);
-            !holds_back && !holds_tail && self.body.is_end_stream()
+            !holds_back && !holds_tail && self.is_body_read()
         };
         self.ready.is_none() && (self.state != State::Flowing || is_drained())
     }
@@ -124,7 +128,11 @@ impl Passage {
             if self.cut.is_due() {
                 return Poll::Ready(self.stop(Ended::Revoked, revoked()));
             }
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            let Some(body) = &mut self.body else {
+                self.state = State::Over;
+                continue;
+            };
+            match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.idle.progress();
@@ -159,6 +167,10 @@ impl Passage {
         }
     }
 
+    fn is_body_read(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
     /// Runs a chunk through decoding, the watch for our own key, and the cut into whole events.
     fn take_chunk(&mut self, chunk: Bytes) -> Result<(), (Ended, Box<Refusal>)> {
         let chunk = match &mut self.decoder {
@@ -170,10 +182,21 @@ impl Passage {
             None => chunk,
         };
         let chunk = match &mut self.events {
-            Some(events) => events.pass(chunk)?,
-            None => chunk,
+            Some(events) => {
+                let whole = events.pass(chunk)?;
+                self.settling.as_mut().map_or_else(|| whole.clone(), |settling| settling.events(whole.clone()))
+            }
+            None => {
+                self.settling.iter_mut().for_each(|settling| settling.piece(&chunk));
+                chunk
+            }
         };
         self.ready = Some(chunk).filter(|chunk| !chunk.is_empty());
+        if self.settling.as_ref().is_some_and(|settling| settling.is_cut()) {
+            // Dropped, the connection closes, and the upstream stops.
+            (self.body, self.lease, self.state) = (None, None, State::Over);
+            self.settle(End::Cut);
+        }
         Ok(())
     }
 
@@ -190,10 +213,30 @@ impl Passage {
         if let Some(events) = &mut self.events {
             let passed = events.pass(rest)?;
             rest = join(passed, events.boundary.finish());
+            if let Some(settling) = &mut self.settling {
+                rest = settling.events(rest);
+            }
             events.check_end()?;
+        } else {
+            self.settling.iter_mut().for_each(|settling| settling.piece(&rest));
         }
+        self.settle(End::Whole);
         self.ready = Some(rest).filter(|rest| !rest.is_empty());
         Ok(())
+    }
+
+    /// The end of what is charged for.
+    pub(crate) fn settle(&mut self, end: End) {
+        if let Some(mut settling) = self.settling.take() {
+            settling.end(end);
+        }
+    }
+
+    /// The last byte went out and nobody will ask again: the upstream gave a length.
+    pub(crate) fn is_handed_over(&mut self) {
+        if self.state == State::Flowing {
+            self.settle(End::Whole);
+        }
     }
 
     /// What was gathered, and then `bytes`.
@@ -207,6 +250,7 @@ impl Passage {
     /// Ends the answer before its end.
     fn stop(&mut self, ended: Ended, refusal: Refusal) -> Step {
         self.state = State::Over;
+        self.settle(End::Broken);
         match &self.events {
             Some(events) => {
                 let words = Bytes::from(events.last_words(&refusal));

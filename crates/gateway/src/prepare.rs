@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
-use wire::endpoint::{Opens, Reference, RequestBody};
+use metering::request::{self, Asked, JsonReader};
+use wire::endpoint::{Meter, Opens, Reference, RequestBody};
 use wire::json::{self, Kind, Member, TopLevel, Visit, Visitor};
 use wire::refusal::{Reason, Refusal};
 
@@ -33,6 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) model: Option<String>,
     /// The `store` that the body asks for.
     pub(crate) store: Option<bool>,
+    /// What the body says about its cost, where the endpoint is metered.
+    pub(crate) asked: Option<Box<Asked>>,
     /// Whether a content encoding was taken off.
     pub(crate) decoded: bool,
     /// The body's part of the memory budget.
@@ -83,11 +86,12 @@ pub(crate) async fn prepare(
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
         }
-        let form = Form::new(content_type, resolved.is_shared)?;
+        let form = Form::new(content_type, Meter::Nothing, resolved.is_shared)?;
         let body = body.take().ok_or_else(needs_a_body)?;
         let through = Through::new(body, form, declared, bytes_max, gate.settings.timeouts.body_idle);
         let body = Sending::Through(Box::new(through));
-        return Ok(Prepared { body, whole: Bytes::new(), model: None, store: None, decoded: false, share });
+        let whole = Bytes::new();
+        return Ok(Prepared { body, whole, model: None, store: None, asked: None, decoded: false, share });
     }
     // What is refused stays with the caller, who reads the rest away.
     let body = body.as_mut().ok_or_else(needs_a_body)?;
@@ -96,13 +100,14 @@ pub(crate) async fn prepare(
         whole = Box::pin(decode(encoding, whole, bytes_max, &mut share)).await?;
     }
     let facts = match came {
-        Came::Multipart(content_type) => form_facts(&content_type, &whole, resolved.is_shared)?,
-        Came::Json if !whole.is_empty() => json_facts(&whole, resolved.is_shared).await?,
+        Came::Multipart(content_type) => form_facts(&content_type, &whole, endpoint.meter, resolved.is_shared).await?,
+        Came::Json if !whole.is_empty() => json_facts(&whole, endpoint.meter, resolved.is_shared).await?,
         Came::Nothing if !whole.is_empty() => return Err(needs_no_body()),
         Came::Nothing | Came::Json | Came::Sdp => Facts::default(),
     };
     let body = Sending::Whole(whole.clone());
-    Ok(Prepared { body, whole, model: facts.model, store: facts.store, decoded: encoding.is_some(), share })
+    let Facts { model, store, asked } = facts;
+    Ok(Prepared { body, whole, model, store, asked, decoded: encoding.is_some(), share })
 }
 
 fn needs_a_body() -> Refusal {
@@ -186,51 +191,91 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 struct Facts {
     model: Option<String>,
     store: Option<bool>,
+    asked: Option<Box<Asked>>,
 }
 
-fn form_facts(content_type: &str, body: &Bytes, is_shared: bool) -> Result<Facts, Refusal> {
-    let mut form = Form::new(content_type, is_shared)?;
-    form.read(body)?;
-    form.end()?;
-    Ok(Facts { model: form.model(), store: None })
+async fn form_facts(content_type: &str, body: &Bytes, meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
+    let mut form = Form::new(content_type, meter, is_shared)?;
+    let body = body.clone();
+    let read = move || {
+        form.read(&body)?;
+        form.end()?;
+        Ok(form)
+    };
+    // Only metered forms come here, and they carry recordings and pictures.
+    let form = Box::pin(off_thread(read)).await??;
+    Ok(Facts { model: form.model(), store: None, asked: form.asked().map(Box::new) })
 }
 
-async fn json_facts(body: &Bytes, is_shared: bool) -> Result<Facts, Refusal> {
+async fn json_facts(body: &Bytes, meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
     if body.len() < OFF_THREAD_BYTES {
-        return scan(body, is_shared);
+        return scan(body, meter, is_shared);
     }
     let body = body.clone();
-    Box::pin(off_thread(move || scan(&body, is_shared))).await?
+    Box::pin(off_thread(move || scan(&body, meter, is_shared))).await?
 }
 
-fn scan(body: &[u8], is_shared: bool) -> Result<Facts, Refusal> {
-    let mut reading = Reading { members: TopLevel::default(), reference: is_shared.then(Reference::default) };
+fn scan(body: &[u8], meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
+    let mut reading = Reading {
+        members: TopLevel::default(),
+        reference: is_shared.then(Reference::default),
+        left_out: None,
+        cost: request::reads(meter).then(|| JsonReader::new(meter)),
+    };
     json::scan(body, &mut reading).map_err(|error| {
         Refusal::new(Reason::InvalidJson, format!("We could not parse the JSON body of your request: {error}."))
     })?;
     if let Some(name) = reading.reference.as_ref().and_then(Reference::found) {
         return Err(reference(name));
     }
-    Ok(Facts { model: reading.members.string("model"), store: reading.members.bool("store") })
+    Ok(Facts {
+        model: reading.members.string("model"),
+        store: reading.members.bool("store"),
+        asked: reading.cost.map(|cost| Box::new(cost.finish(body.len()))),
+    })
 }
 
-/// Reads the outermost members and, where projects share, looks for references, in one pass.
+/// Reads the outermost members, what the request may cost and, where projects share, references, in one pass.
 struct Reading<'a> {
     members: TopLevel<'a>,
     reference: Option<Reference<'a>>,
+    /// The depth of the member that the search for references leaves out, with all that is in it.
+    left_out: Option<usize>,
+    cost: Option<JsonReader<'a>>,
 }
 
 impl<'a> Visitor<'a> for Reading<'a> {
     fn enter(&mut self, member: Member<'a>) -> Visit {
-        let Some(reference) = &mut self.reference else { return self.members.enter(member) };
+        let mut visit = Visit::Past;
+        if let Some(cost) = &mut self.cost {
+            cost.member(&member);
+            visit = Visit::Into;
+        }
+        let Some(reference) = &mut self.reference else {
+            if member.depth == 1 {
+                self.members.enter(member);
+            }
+            return visit;
+        };
         if member.depth == 1 && matches!(member.kind, Kind::String | Kind::Bool | Kind::Number) {
             let copy = Member { key: member.key.clone(), ..member };
             self.members.enter(copy);
         }
-        reference.enter(member)
+        if self.left_out.is_some_and(|depth| member.depth > depth) {
+            return visit;
+        }
+        let depth = member.depth;
+        self.left_out = match reference.enter(member) {
+            Visit::Into => None,
+            Visit::Past => Some(depth),
+        };
+        if self.left_out.is_none() { Visit::Into } else { visit }
     }
 
     fn top_level_value(&mut self, text: &'a str) {
+        if let Some(cost) = &mut self.cost {
+            cost.outermost_value(text);
+        }
         self.members.top_level_value(text);
     }
 }

@@ -87,6 +87,12 @@ pub(crate) struct Record {
     pub(crate) status: u16,
     /// How it ended; `ClientLeft` until somebody knows better.
     pub(crate) ended: Ended,
+    /// How full the tightest rate limits are, for the answer's headers.
+    pub(crate) rates: Option<rates::Gauges>,
+    /// Documented headers that stages add.
+    pub(crate) notes: Vec<(&'static str, String)>,
+    /// A place under limits, of a request that is not metered; otherwise it settles with the money.
+    pub(crate) admission: Option<rates::Admission>,
     code: Option<&'static str>,
     cause: Option<String>,
     _connection: ExchangeInFlight,
@@ -122,6 +128,9 @@ impl Record {
             answered: None,
             status: CLIENT_LEFT_STATUS,
             ended: Ended::ClientLeft,
+            rates: None,
+            notes: Vec::new(),
+            admission: None,
             code: None,
             cause: None,
             _connection: connection.begin_exchange(),

@@ -11,6 +11,7 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 use keys::Secret;
+use pricing::Nano;
 
 /// Everything the data path needs to know, fixed for the life of the process.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ pub struct Limits {
     pub event_bytes_max: usize,
     /// An encoded answer after decoding; above it the answer ends in an error.
     pub decoded_answer_bytes_max: u64,
+    /// Abandoned answers that are read to their end at once; above it the upstream call is cut.
+    pub read_on_max: usize,
+    /// The largest hold of an abandoned answer that is read on; above it the upstream call is cut.
+    pub read_on_amount_max: Nano,
 }
 
 impl Default for Limits {
@@ -71,6 +76,10 @@ impl Default for Limits {
             body_memory_bytes_max: 512 * 1024 * 1024,
             event_bytes_max: wire::sse::EVENT_BYTES_MAX,
             decoded_answer_bytes_max: 64 * 1024 * 1024,
+            // Each has an upstream connection.
+            read_on_max: 1_000,
+            // Reading on costs what the rest of the answer costs; five dollars is a long one of a large model.
+            read_on_amount_max: Nano::from_cents(500),
         }
     }
 }
@@ -94,6 +103,8 @@ pub struct Timeouts {
     pub upstream_first_byte: Duration,
     /// Between two chunks of an answer; then the stream ends in an error.
     pub upstream_idle: Duration,
+    /// How long an answer is read on after its client left; then the upstream call is cut.
+    pub read_on: Duration,
     /// How long an idle upstream connection is kept for the next request.
     pub upstream_pool_idle: Duration,
     /// How long streams in flight may run on after a stop was asked for.
@@ -111,6 +122,7 @@ impl Default for Timeouts {
             upstream_connect: Duration::from_secs(10),
             upstream_first_byte: Duration::from_secs(600),
             upstream_idle: Duration::from_secs(300),
+            read_on: Duration::from_secs(180),
             upstream_pool_idle: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }

@@ -43,6 +43,9 @@ pub use refusal::LocalRefusal;
 /// The name under which the model serves, and which its answers carry.
 pub const MODEL_ID: &str = "smollm2-135m-instruct";
 
+/// Tokens in and out together, unless an option says otherwise: the memory of a conversation's keys and values.
+pub const CONTEXT_TOKENS: usize = 2_048;
+
 /// The file that `scripts/fetch_model.py` leaves.
 pub const MODEL_FILE_NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 

@@ -63,7 +63,7 @@ impl Default for Options {
         Options {
             threads: cores.min(2),
             queue_max: 16,
-            context_tokens_max: 2048,
+            context_tokens_max: crate::CONTEXT_TOKENS,
             unix_time_s: Arc::new(|| {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since_epoch| since_epoch.as_secs())
             }),

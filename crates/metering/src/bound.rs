@@ -10,7 +10,7 @@
 use pricing::{Bound, ImageCount, ModelPrices, Tier, Unit};
 use wire::endpoint::Meter;
 
-use crate::request::{Asked, Cap, TierAsked};
+use crate::request::{Asked, Cap, HostedTools, TierAsked};
 use crate::{audio, image};
 
 /// Tokens of a request as such: the reply's primer (3), instructions that the API puts around tools and formats. The
@@ -205,7 +205,8 @@ impl Request<'_> {
 
     /// Hosted tools: each call is billed, and each turn bills the grown context again.
     fn hosted(&mut self, one_turn: u64) -> Result<Option<u64>, NoBound> {
-        let hosted = self.asked.hosted;
+        let searches = self.asked.hosted.web_search || searches_in_chat(self.meter, self.asked, self.model);
+        let hosted = HostedTools { web_search: searches, ..self.asked.hosted };
         if !hosted.any() {
             return Ok(None);
         }
@@ -258,7 +259,8 @@ impl Request<'_> {
     /// bound them; the sound does: nobody speaks faster than a token in 50 ms.
     fn transcription(mut self) -> Bounded {
         if self.is_priced(Unit::AudioMilliseconds) {
-            self.bound.audio_ms = self.asked.audio_ms;
+            // Billed by whole seconds.
+            self.bound.audio_ms = self.asked.audio_ms.div_ceil(1_000).saturating_mul(1_000);
         } else {
             let sound = audio::audio_tokens_max(self.asked.audio_ms);
             self.bound.audio_input_tokens = sound;
@@ -269,6 +271,12 @@ impl Request<'_> {
     }
 }
 
+/// Whether a chat completion searches the web, once, before it answers: because it asks to, or because its model always
+/// does. No usage reports it.
+pub fn searches_in_chat(meter: Meter, asked: &Asked, model: &str) -> bool {
+    meter == Meter::Chat && (asked.hosted.web_search || model.contains("-search"))
+}
+
 /// The member that caps the output of an endpoint.
 pub const fn cap_name(meter: Meter) -> &'static str {
     match meter {
@@ -276,4 +284,13 @@ pub const fn cap_name(meter: Meter) -> &'static str {
         Meter::Completions => "max_tokens",
         _ => "max_completion_tokens",
     }
+}
+
+/// Models that bill output which nobody sees, by the beginnings of their names: reasoning. Source: OpenAI's model pages.
+const HIDING: [&str; 8] = ["o1", "o3", "o4", "gpt-5", "gpt-6", "codex", "computer-use", "gpt-oss"];
+
+/// Whether a model may bill output that it does not show.
+pub fn hides_output(model: &str) -> bool {
+    let model = model.strip_prefix("ft:").unwrap_or(model);
+    HIDING.iter().any(|name| model.starts_with(name)) || model.contains("deep-research")
 }

@@ -12,7 +12,7 @@ mod parts;
 #[cfg(test)]
 mod tests;
 
-use pricing::Tier;
+use pricing::{Tier, Unit};
 use wire::endpoint::Meter;
 
 pub use form::FormReader;
@@ -79,6 +79,29 @@ impl HostedTools {
     }
 }
 
+/// How much context a web search brings, `search_context_size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Search {
+    /// `low`
+    Low,
+    /// `medium`, the default.
+    #[default]
+    Medium,
+    /// `high`
+    High,
+}
+
+impl Search {
+    /// The unit that it is billed by.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Search::Low => Unit::WebSearchLow,
+            Search::Medium => Unit::WebSearchMedium,
+            Search::High => Unit::WebSearchHigh,
+        }
+    }
+}
+
 /// Images that are to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImagesOut {
@@ -113,6 +136,8 @@ pub struct Asked {
     pub unbounded: Option<String>,
     /// Hosted tools.
     pub hosted: HostedTools,
+    /// How much context web searches bring: the unit that they are billed by.
+    pub search: Search,
     /// Calls of hosted tools.
     pub max_tool_calls: Cap,
     /// Output tokens, for each choice.

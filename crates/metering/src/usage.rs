@@ -26,6 +26,8 @@ pub struct Used {
     pub tier: Option<Tier>,
     /// Whether the answer said what was used. Hosted calls may be counted although it did not.
     pub has_usage: bool,
+    /// Whether nothing can be used after it: the usage came with the last event.
+    pub is_final: bool,
     /// The id of a response, which later requests can go on from.
     pub response_id: Option<String>,
     /// How many tokens went in and came out.
@@ -61,6 +63,8 @@ struct Answer<'a> {
     response: Option<Box<Answer<'a>>>,
     #[serde(default)]
     data: Option<Vec<serde::de::IgnoredAny>>,
+    #[serde(default)]
+    choices: Option<Vec<serde::de::IgnoredAny>>,
     #[serde(borrow, default)]
     quality: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -182,6 +186,13 @@ impl UsageReader {
         }
         if let Some(usage) = answer.usage {
             usage.read(self.meter, used);
+            used.is_final = used.has_usage
+                && match self.meter {
+                    // Some upstreams tell what was used so far with every chunk.
+                    Meter::Chat | Meter::Completions => answer.choices.is_some_and(|choices| choices.is_empty()),
+                    Meter::Images => false,
+                    _ => true,
+                };
         }
     }
 

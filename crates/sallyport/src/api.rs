@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use keys::Secret;
+use pricing::Nano;
 use serde_json::Value;
 
 use crate::serve::secret;
@@ -29,7 +30,12 @@ impl Gate {
             .context("SALLYPORT_ADMIN_KEY is not set: export the admin key that the gate's first start printed")
     }
 
-    /// Calls an operation below `/v1/organization`.
+    /// Whether JSON was asked for.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json
+    }
+
+    /// Calls an operation below `/v1/organization`, or one of ours by its whole path.
     pub(crate) fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let key = Self::key()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -37,7 +43,8 @@ impl Gate {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>, key: &Secret) -> Result<Value> {
-        let url = format!("{}/v1/organization{path}", self.url.trim_end_matches('/').trim_end_matches("/v1"));
+        let under = if path.starts_with("/v1/") { "" } else { "/v1/organization" };
+        let url = format!("{}{under}{path}", self.url.trim_end_matches('/').trim_end_matches("/v1"));
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let connector =
@@ -75,8 +82,24 @@ impl Gate {
                 items.extend(data);
             }
             match (page["has_more"].as_bool(), page["last_id"].as_str()) {
-                (Some(true), Some(last)) => after = format!("&after={last}"),
+                (Some(true), Some(last)) => after = format!("&after={}", encoded(last)),
                 _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Follows pages that name the next one by a token.
+    pub(crate) fn pages(&self, path: &str) -> Result<Vec<Value>> {
+        let (mut items, mut next) = (Vec::new(), String::new());
+        loop {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let mut page = self.call(Method::GET, &format!("{path}{separator}{next}"), None)?;
+            if let Value::Array(data) = page["data"].take() {
+                items.extend(data);
+            }
+            match page["next_page"].as_str() {
+                Some(token) => next = format!("page={token}"),
+                None => return Ok(items),
             }
         }
     }
@@ -89,16 +112,7 @@ impl Gate {
         }
         let rows: Vec<Vec<String>> =
             items.iter().map(|item| columns.iter().map(|(_, at)| shown(item, at)).collect()).collect();
-        let widths: Vec<usize> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, (title, _))| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(title.len()))
-            .collect();
-        let titles: Vec<String> = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
-        for row in std::iter::once(&titles).chain(&rows) {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            println!("{}", cells.join("  ").trim_end());
-        }
+        print_table(&columns.iter().map(|(title, _)| *title).collect::<Vec<_>>(), &rows);
     }
 
     /// Prints a new key's secret, the only time that it is shown.
@@ -111,6 +125,53 @@ impl Gate {
     pub(crate) fn tell(&self, object: &Value, words: &str) {
         if self.json { println!("{object:#}") } else { println!("{words}") }
     }
+}
+
+/// Prints rows under titles. Amounts stand under each other by their points.
+pub(crate) fn print_table(titles: &[&str], rows: &[Vec<String>]) {
+    let is_amount = |cell: &str| cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !cell.is_empty();
+    // How many characters a column has before and behind the point.
+    let columns: Vec<(usize, usize, bool)> = (0..titles.len())
+        .map(|at| {
+            let cells = || rows.iter().map(|row| row[at].as_str()).filter(|cell| *cell != "-");
+            let is_right = cells().next().is_some() && cells().all(is_amount);
+            let behind = |cell: &str| cell.find('.').map_or(0, |point| cell.len() - point);
+            let behind_max = if is_right { cells().map(behind).max().unwrap_or(0) } else { 0 };
+            let width = |cell: &str| cell.chars().count() + if is_right { behind_max - behind(cell) } else { 0 };
+            (cells().map(width).max().unwrap_or(0).max(titles[at].len()), behind_max, is_right)
+        })
+        .collect();
+    let print = |cells: &[String], is_title: bool| {
+        let aligned = cells.iter().zip(&columns).map(|(cell, (width, behind_max, is_right))| {
+            if !is_right {
+                return format!("{cell:<width$}");
+            }
+            let behind =
+                if is_title || cell == "-" { *behind_max } else { cell.find('.').map_or(0, |at| cell.len() - at) };
+            format!("{:>width$}", format!("{cell}{}", " ".repeat(behind_max - behind)))
+        });
+        println!("{}", aligned.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    print(&titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>(), true);
+    rows.iter().for_each(|row| print(row, false));
+}
+
+/// Text as one segment of a path, or one value of a query.
+pub(crate) fn encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'*' | b'@' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// Dollars that somebody typed, as the API's whole cents.
+pub(crate) fn cents(dollars: &str) -> Result<u64> {
+    let amount = Nano::from_usd(dollars).with_context(|| format!("`{dollars}`"))?;
+    anyhow::ensure!(amount.0 % Nano::PER_CENT == 0, "`{dollars}`: name whole cents");
+    Ok(amount.0 / Nano::PER_CENT)
 }
 
 /// A value at a JSON pointer as a cell.

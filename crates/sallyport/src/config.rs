@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use gateway::settings::{Limits, Settings, Timeouts, Upstream, parse_upstream_url};
 use ipnet::IpNet;
 use keys::Secret;
+use ledger::Patience;
+use notify::MailSettings;
+use pricing::{Nano, Override};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
@@ -48,6 +51,10 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Times, in seconds.
     pub(crate) timeouts: TimeoutsConfig,
+    /// Prices, and patience near limits.
+    pub(crate) money: MoneyConfig,
+    /// Mail of spend alerts.
+    pub(crate) mail: MailConfig,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +94,32 @@ pub(crate) struct LocalModelConfig {
     pub(crate) threads: Option<usize>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MoneyConfig {
+    /// File with the operator's prices; those given by the API go before it.
+    pub(crate) prices_file: Option<PathBuf>,
+    /// Seconds that a request waits for other holds to settle before it is refused. Default 1.5.
+    hold_wait: Option<f64>,
+    /// Seconds that a request waits for the database's first word on a limit. Default 2.
+    store_wait: Option<f64>,
+    /// Largest hold, in dollars, of an abandoned answer that is still read to its end. Default 5.
+    read_on_usd_max: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MailConfig {
+    /// Mail server: `smtps://user@host` or `smtp://user@host`.
+    url: Option<String>,
+    /// Sender.
+    from: Option<String>,
+    /// File that holds the user's password. (The password itself comes from `SALLYPORT_SMTP_PASSWORD`.)
+    password_file: Option<PathBuf>,
+    /// PEM file with certificate authorities trusted beside the usual ones.
+    ca_file: Option<PathBuf>,
+}
+
 macro_rules! overrides {
     ($name:ident, $of:ident, $($(#[$doc:meta])* $field:ident: $kind:ty => $convert:expr),+ $(,)?) => {
         #[derive(Debug, Default, Deserialize)]
@@ -112,6 +145,7 @@ overrides!(LimitsConfig, Limits,
     body_memory_bytes_max: u64 => std::convert::identity,
     event_bytes_max: usize => std::convert::identity,
     decoded_answer_bytes_max: u64 => std::convert::identity,
+    read_on_max: usize => std::convert::identity,
 );
 
 overrides!(TimeoutsConfig, Timeouts,
@@ -123,6 +157,7 @@ overrides!(TimeoutsConfig, Timeouts,
     upstream_connect: f64 => Duration::from_secs_f64,
     upstream_first_byte: f64 => Duration::from_secs_f64,
     upstream_idle: f64 => Duration::from_secs_f64,
+    read_on: f64 => Duration::from_secs_f64,
     upstream_pool_idle: f64 => Duration::from_secs_f64,
     drain: f64 => Duration::from_secs_f64,
 );
@@ -139,6 +174,7 @@ impl TimeoutsConfig {
             ("upstream_connect", self.upstream_connect),
             ("upstream_first_byte", self.upstream_first_byte),
             ("upstream_idle", self.upstream_idle),
+            ("read_on", self.read_on),
             ("upstream_pool_idle", self.upstream_pool_idle),
             ("drain", self.drain),
         ];
@@ -187,7 +223,11 @@ impl Config {
     pub(crate) fn settings(&self, key: Option<Secret>) -> Result<Settings> {
         self.timeouts.check()?;
         let has_upstream = self.has_upstream(key.as_ref());
-        let limits = self.limits.over(Limits::default());
+        let mut limits = self.limits.over(Limits::default());
+        if let Some(usd) = &self.money.read_on_usd_max {
+            limits.read_on_amount_max =
+                Nano::from_usd(usd).with_context(|| format!("money.read_on_usd_max: `{usd}`"))?;
+        }
         ensure!(limits.header_block_bytes_max >= 8192, "limits.header_block_bytes_max: must be at least 8192");
         ensure!(limits.connections_max > 0, "limits.connections_max: must be at least 1");
         let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -211,6 +251,52 @@ impl Config {
             None if has_upstream => BTreeSet::new(),
             None => localmodel::SHIPPED_ALIASES.iter().map(|name| (*name).to_owned()).collect(),
         }
+    }
+}
+
+impl MoneyConfig {
+    /// How patient the ledger is.
+    pub(crate) fn patience(&self) -> Result<Patience> {
+        let seconds = |name: &str, value: Option<f64>, default: Duration| {
+            let Some(value) = value else { return Ok(default) };
+            ensure!((0.0..=60.0).contains(&value), "money.{name}: must be from 0 to 60 seconds");
+            Ok(Duration::from_secs_f64(value))
+        };
+        let default = Patience::default();
+        Ok(Patience {
+            holds: seconds("hold_wait", self.hold_wait, default.holds)?,
+            store: seconds("store_wait", self.store_wait, default.store)?,
+        })
+    }
+
+    /// The operator's prices.
+    pub(crate) fn prices(&self) -> Result<Vec<Override>> {
+        let Some(path) = &self.prices_file else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("money.prices_file: {}", path.display()))?;
+        Override::from_toml(&text).with_context(|| format!("money.prices_file: {}", path.display()))
+    }
+}
+
+impl MailConfig {
+    /// The mail server, where one is named. `password` is `SALLYPORT_SMTP_PASSWORD`.
+    pub(crate) fn settings(&self, password: Option<Secret>) -> Result<Option<MailSettings>> {
+        let Some(url) = &self.url else { return Ok(None) };
+        let password = match (password, &self.password_file) {
+            (Some(_), Some(_)) => bail!("mail.password_file: SALLYPORT_SMTP_PASSWORD is set as well; give one of them"),
+            (Some(password), None) => Some(password),
+            (None, Some(path)) => {
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("mail.password_file: {}", path.display()))?;
+                Some(Secret::new(text.trim()))
+            }
+            (None, None) => None,
+        };
+        let from = self.from.clone().context("mail.from: name the address that mail comes from")?;
+        let authorities = match &self.ca_file {
+            Some(path) => certificates(path, "mail.ca_file")?,
+            None => Vec::new(),
+        };
+        Ok(Some(MailSettings { url: url.clone(), password, from, authorities }))
     }
 }
 
@@ -276,7 +362,8 @@ impl UpstreamConfig {
         })
     }
 
-    fn client_tls(&self) -> Result<rustls::ClientConfig> {
+    /// TLS towards outside, the upstream and webhooks.
+    pub(crate) fn client_tls(&self) -> Result<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = &self.ca_file {
             for certificate in certificates(path, "upstream.ca_file")? {

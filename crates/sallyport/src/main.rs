@@ -1,14 +1,23 @@
 //! The binary: command line, configuration, wiring. One file per subcommand.
 
 mod admin;
+mod alert;
 mod api;
 mod config;
+mod days;
+mod estimate;
+mod hold;
 mod key;
+mod limit;
 mod model;
+mod money;
+mod price;
 mod project;
 mod serve;
 mod service_account;
+mod usage;
 mod vault;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -34,6 +43,7 @@ Then, with the admin key that the first start printed:
   sallyport project create Search              a project of its own for each application
   sallyport key create PROJECT_ID ci           a key of it; the secret is shown once
   sallyport key revoke PROJECT_ID KEY_ID       refused from now on, its open streams are cut
+  sallyport limit set 50 --project PROJECT_ID  at most 50 dollars a month, whatever happens
 
 Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config;
 examples/sallyport.toml shows every setting.";
@@ -48,6 +58,20 @@ enum Command {
     Key(key::Key),
     /// List, create or delete service accounts of a running gate, and make keys of them.
     ServiceAccount(service_account::ServiceAccount),
+    /// Spending limits: list, set, raise for a time, remove.
+    Limit(limit::Limit),
+    /// What was used and what it cost, by day, project, model or key.
+    Usage(usage::Usage),
+    /// Money that running requests hold.
+    Hold(hold::Hold),
+    /// What was charged without anybody knowing for sure; lower it to what is known.
+    Estimate(estimate::Estimate),
+    /// Spend alerts: list, add, remove, test.
+    Alert(alert::Alert),
+    /// Webhooks that are told of alerts: list, add, remove.
+    Webhook(webhook::Webhook),
+    /// Prices: list, set and remove on a running gate; `check` works offline.
+    Price(price::Price),
     /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
     Admin(admin::Admin),
 }
@@ -58,6 +82,13 @@ fn main() -> ExitCode {
         Command::Project(project) => project.run(),
         Command::Key(key) => key.run(),
         Command::ServiceAccount(account) => account.run(),
+        Command::Limit(limit) => limit.run(),
+        Command::Usage(usage) => usage.run(),
+        Command::Hold(hold) => hold.run(),
+        Command::Estimate(estimate) => estimate.run(),
+        Command::Alert(alert) => alert.run(),
+        Command::Webhook(webhook) => webhook.run(),
+        Command::Price(price) => price.run(),
         Command::Admin(admin) => admin.run(),
     };
     match result {

@@ -11,13 +11,14 @@ use backends::sqlite::Sqlite;
 use clap::Args;
 use console::{Console, Started};
 use gateway::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog};
-use keys::{Secret, SystemRandom};
+use keys::{Random, Secret, SystemRandom};
+use ledger::Ledger;
 use socket2::{Domain, Socket, Type};
-use store::{Directory, Registry, SystemClock};
+use store::{Clock, Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::{model, vault};
+use crate::{model, money, vault};
 
 /// Connections that may wait to be accepted: a burst of clients after a restart.
 const BACKLOG: i32 = 4096;
@@ -27,7 +28,8 @@ Secrets come from the environment, because flags show in process lists:
   SALLYPORT_UPSTREAM_KEY  the key sent to the upstream; without it and without --upstream-url the
                           embedded demo model answers
   SALLYPORT_MASTER_KEY    seals what the database must keep secret, 32 bytes in base64 or hexadecimal
-                          [default: the file master.key in the data folder, made at the first start]";
+                          [default: the file master.key in the data folder, made at the first start]
+  SALLYPORT_SMTP_PASSWORD the mail server's password, for spend alerts";
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -54,6 +56,9 @@ pub(crate) struct Serve {
     /// The master key, 32 bytes in base64 or hexadecimal; its default is a file in the data folder.
     #[arg(skip = secret("SALLYPORT_MASTER_KEY"))]
     master_key: Option<Secret>,
+    /// The mail server's password.
+    #[arg(skip = secret("SALLYPORT_SMTP_PASSWORD"))]
+    smtp_password: Option<Secret>,
     /// Diagnostics: a level, or target=level pairs [default: info].
     #[arg(long, env = "SALLYPORT_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -89,10 +94,10 @@ impl Serve {
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
         let url = url(address, settings.tls.is_some());
 
-        let random = Arc::new(SystemRandom);
-        let clock = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(Sqlite::open(&data).await?);
-        let master = vault::master_key(&data, self.master_key.as_ref(), &*random)?;
+        let master = Arc::new(vault::master_key(&data, self.master_key.as_ref(), &*random)?);
         let pepper = vault::pepper(&*store, &master, &*random).await?;
         let (records, started) = match store.load().await? {
             Some(records) => (records, None),
@@ -104,7 +109,12 @@ impl Serve {
         if let (Some(path), Some(started)) = (&self.bootstrap_json, &started) {
             write_bootstrap(path, &url, started)?;
         }
+        let prices = money::prices(&config, &records, clock.unix_seconds())?;
+        let ledger = Ledger::new(records.limits.clone(), clock.clone(), config.money.patience()?);
         let directory = Arc::new(Directory::new(records));
+        let (password, outside) = (self.smtp_password.clone(), (clock.clone(), random.clone()));
+        let notifier = money::notifier(&config, password, &store, &directory, &master, outside.0, outside.1)?;
+        let waker = notifier.waker();
         let console = Arc::new(Console::new(
             store.clone(),
             Arc::clone(&directory),
@@ -112,17 +122,28 @@ impl Serve {
             shape.clone(),
             clock.clone(),
             random,
+            console::Money {
+                ledger: Arc::clone(&ledger),
+                ledger_store: store.clone(),
+                reports: store.clone(),
+                outbox: store.clone(),
+                prices: Arc::clone(&prices),
+                master_key: master,
+                wake_notifier: Box::new(move || waker.wake()),
+            },
         ));
         let local = self.local_model(&config, &data);
         let (log, writer) = match config.request_log.unwrap_or(true) {
             true => RequestLog::to(Box::new(std::io::stdout())).map(|(log, writer)| (log, Some(writer)))?,
             false => (RequestLog::off(), None),
         };
+        let running = money::Running::start(&ledger, &store, notifier).await?;
         // Before the words that say so: whoever reads them can connect.
         socket.listen(BACKLOG)?;
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
         let control: Arc<dyn ControlPlane> = Arc::new(Control(console));
-        let parts = Parts { settings, directory, shape, pepper, owners: store.clone(), control, local, clock, log };
+        let owners = store.clone();
+        let parts = Parts { settings, directory, shape, pepper, owners, ledger, prices, control, local, clock, log };
         let gate = Gate::new(parts);
         let cut = gateway::serve(Arc::clone(&gate), socket.into(), stop_signal()?).await?;
         if !gate.settle().await {
@@ -132,6 +153,9 @@ impl Serve {
         }
         tracing::info!(cut, "stopped");
         drop(gate);
+        if !running.stop().await {
+            tracing::error!("what was settled last could not be written: it stays charged as estimates");
+        }
         store.close().await;
         if let Some(writer) = writer {
             let _ = writer.join();

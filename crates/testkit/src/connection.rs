@@ -5,16 +5,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::Shared;
-use crate::answers::{self, Body, Reply, Request};
+use crate::answers::{self, Body, Events, Reply, Request};
+use crate::billing::Bill;
+use crate::encode::{encoded, name_of};
+use crate::head::Head;
 use crate::record::{BODY_BYTES_MAX, RECORDS_MAX, Recorded};
-use crate::script::{Encoding, Script};
+use crate::script::Script;
 
 /// Largest head read.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -87,14 +90,19 @@ impl Connection {
 
     /// Whether a load test's short cut may be taken: nothing is recorded, nothing is scripted.
     fn is_fast(&self, head: &Head) -> bool {
+        let is_known = |key: &String| {
+            head.header("authorization").is_some_and(|sent| sent.trim_start_matches("Bearer ") == key.as_str())
+        };
         !self.shared.record
             && head.target == "/v1/chat/completions"
             && head.length.is_some()
             && head.header("x-script").is_none()
+            && head.header("expect").is_none()
+            && self.shared.key.as_ref().is_none_or(is_known)
             && self.shared.state().scripts.is_empty()
     }
 
-    /// Answers a chat completion from prepared bytes.
+    /// Answers a chat completion from prepared bytes; `false` where it must go the long way.
     async fn fast(&mut self, head: &Head) -> io::Result<bool> {
         let end = head.bytes + head.length.unwrap_or(0);
         while self.buffer.len() < end {
@@ -102,12 +110,9 @@ impl Connection {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        let body = &self.buffer[head.bytes..end];
-        let streams =
-            memchr::memmem::find(body, b"\"stream\":true").or_else(|| memchr::memmem::find(body, b"\"stream\": true"));
-        let answer = if streams.is_some() { &*answers::FAST_STREAM } else { &*answers::FAST_JSON };
+        let Some(prepared) = answers::fast(&self.buffer[head.bytes..end], &self.shared) else { return Ok(false) };
         self.buffer.drain(..end);
-        self.stream.write_all(answer).await?;
+        self.stream.write_all(&prepared.answer).await?;
         Ok(true)
     }
 
@@ -156,30 +161,78 @@ impl Connection {
         }
     }
 
-    /// Records a request and answers it; whether the connection goes on.
+    /// Records a request, answers it and closes its bill; whether the connection goes on.
     async fn exchange(&mut self, head: Head, (body, is_whole): (Vec<u8>, bool)) -> io::Result<bool> {
         let path = head.target.split('?').next().unwrap_or_default().to_owned();
         if path.starts_with("/_") {
-            let reply = self.control(&head.method, &path, &body);
-            return self.write(&reply, &Script::default(), None).await;
+            let reply = self.control(&head.method, &head.target, &body);
+            return self.write(reply, &Script::default(), &mut Progress::default()).await;
         }
         let (number, script) = self.note(&head, &path, &body, is_whole);
         if !is_whole {
             return Ok(false);
         }
-        tokio::time::sleep(Duration::from_millis(script.delay_head_ms)).await;
-        if script.disconnect {
-            return Ok(false);
-        }
-        if script.garbage {
-            self.stream.write_all(b"\x00\xff\xfenot http at all\r\n\r\n").await?;
-            return Ok(false);
-        }
-        let reply = {
+        let (reply, bill) = {
             let request = Request { method: &head.method, path: &path, headers: &head.headers, body: &body, number };
-            answers::answer(&request, &script, &self.shared)
+            if script.disconnect || script.garbage {
+                (None, answers::bill_of(&request, &script, &self.shared).filter(|_| script.bill_failure))
+            } else {
+                let mut reply = answers::answer(&request, &script, &self.shared);
+                let bill = reply.bill.take();
+                (Some(reply), bill)
+            }
         };
-        self.write(&reply, &script, Some(number)).await
+        if bill.is_some() {
+            self.shared.state().books.begin();
+        }
+        let mut progress = Progress { number: Some(number), ..Progress::default() };
+        let result = self.deliver(reply, &script, &mut progress).await;
+        self.close(bill, &script, progress, result.is_err());
+        result
+    }
+
+    /// Waits as scripted, then writes an answer, or none; whether the connection goes on.
+    async fn deliver(&mut self, reply: Option<Reply>, script: &Script, progress: &mut Progress) -> io::Result<bool> {
+        let Some(reply) = reply else {
+            // A call that is answered by nothing was worked on to its end.
+            progress.generated = u64::MAX;
+            sleep(script.delay_head_ms).await;
+            if script.garbage && !script.disconnect {
+                self.stream.write_all(b"\x00\xff\xfenot http at all\r\n\r\n").await?;
+            }
+            return Ok(false);
+        };
+        if matches!(reply.body, Body::Whole(_)) {
+            // It was generated before its first byte, and costs as much whether or not anybody takes it.
+            progress.generated = u64::MAX;
+        }
+        sleep(script.delay_head_ms).await;
+        self.write(reply, script, progress).await
+    }
+
+    /// Writes down how it ended, and what it cost: of the output what was generated by then, and what the model still
+    /// ran on.
+    fn close(&self, bill: Option<Bill>, script: &Script, progress: Progress, client_left: bool) {
+        let Some(number) = progress.number else { return };
+        let mut state = self.shared.state();
+        // What was generated whole is kept whole, whoever left.
+        if !progress.is_complete && progress.generated < u64::MAX {
+            state.objects.cancel(&answers::response_id(number));
+        }
+        if let Some(bill) = bill {
+            let generated = match progress.is_complete {
+                true => u64::MAX,
+                false => progress.generated.saturating_add(script.run_on_tokens),
+            };
+            state.books.end(bill.close(number, generated, progress.is_complete));
+        }
+        if let Some(recorded) = state.recorded(number) {
+            recorded.is_answered = progress.is_complete;
+            recorded.client_left = client_left;
+            if !progress.sent.is_empty() {
+                recorded.sent_body = progress.sent;
+            }
+        }
     }
 
     /// Records the request and takes the script that is meant for it.
@@ -216,130 +269,177 @@ impl Connection {
         (number, script)
     }
 
-    /// Scripts and records over HTTP.
-    fn control(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+    /// Scripts, records and bills over HTTP.
+    fn control(&self, method: &str, target: &str, body: &[u8]) -> Reply {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let done = || Reply::json(200, &json!({"ok": true}));
         let mut state = self.shared.state();
         match (method, path) {
             ("POST", "/_script") => match serde_json::from_slice(body) {
                 Ok(script) => {
                     state.scripts.push(script);
-                    Reply::json(200, &json!({"ok": true}))
+                    done()
                 }
                 Err(error) => Reply::json(400, &json!({"error": {"message": error.to_string()}})),
             },
             ("GET", "/_record") => Reply::json(200, &json!(state.recorded)),
             ("DELETE", "/_record") => {
-                state.recorded.clear();
-                state.scripts.clear();
-                Reply::json(200, &json!({"ok": true}))
+                state.forget_records();
+                done()
             }
-            _ => Reply::json(404, &json!({"error": {"message": "POST /_script, GET /_record, DELETE /_record"}})),
+            ("GET", "/_billing") => {
+                let with_list = !query.split('&').any(|pair| pair == "list=0");
+                Reply::json(200, &json!(state.books.read(&self.shared.fast.counted(), with_list)))
+            }
+            ("DELETE", "/_billing") => {
+                state.books.clear();
+                self.shared.fast.clear();
+                done()
+            }
+            _ => {
+                let words = "POST /_script, GET or DELETE /_record, GET or DELETE /_billing";
+                Reply::json(404, &json!({"error": {"message": words}}))
+            }
         }
     }
 
     /// Writes an answer as the script wants it; whether the connection goes on.
-    async fn write(&mut self, reply: &Reply, script: &Script, number: Option<u64>) -> io::Result<bool> {
-        let (body, is_stream) = encoded(&reply.body, script);
-        let mut headers = reply.headers.clone();
+    async fn write(&mut self, reply: Reply, script: &Script, progress: &mut Progress) -> io::Result<bool> {
+        let body = encoded(reply.body, script);
+        let mut headers = reply.headers;
         let until_close = script.until_close || script.http10;
-        let chunked = is_stream && !until_close;
+        let chunked = matches!(body, Body::Events(_)) && !until_close;
         if let Some(encoding) = script.encoding {
-            let name = match encoding {
-                Encoding::Gzip => "gzip",
-                Encoding::Deflate => "deflate",
-                Encoding::Br => "br",
-                Encoding::Unknown => "x-nobody-knows",
-            };
-            headers.push(("content-encoding".into(), name.into()));
+            headers.push(("content-encoding".into(), name_of(encoding).into()));
         }
-        let length: usize = body.iter().map(Vec::len).sum();
-        match (chunked, until_close) {
-            (true, _) => headers.push(("transfer-encoding".into(), "chunked".into())),
-            (false, true) => headers.push(("connection".into(), "close".into())),
-            (false, false) => headers.push(("content-length".into(), length.to_string())),
+        match (&body, until_close) {
+            (_, true) => headers.push(("connection".into(), "close".into())),
+            (Body::Events(_), false) => headers.push(("transfer-encoding".into(), "chunked".into())),
+            (Body::Whole(bytes), false) => headers.push(("content-length".into(), bytes.len().to_string())),
         }
         if script.huge_headers_bytes > 0 {
             headers.push(("x-huge".into(), "h".repeat(script.huge_headers_bytes)));
         }
-        self.sent(number, reply.status, &headers, &body);
-        let mut head = String::new();
-        if script.informational {
-            head.push_str("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n");
-        }
-        let version = if script.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
-        head.push_str(&format!("{version} {} Scripted\r\n", reply.status));
-        headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
-        head.push_str("\r\n");
-        let result = self.pieces(head.into_bytes(), &body, script, chunked).await;
-        let goes_on = matches!(result, Ok(true)) && !until_close;
-        if let Some(number) = number {
-            let mut state = self.shared.state();
-            if let Some(recorded) = state.recorded.iter_mut().find(|recorded| recorded.number == number) {
-                recorded.is_answered = matches!(result, Ok(true));
-                recorded.client_left = result.is_err();
-            }
-        }
-        Ok(goes_on)
+        let head = head_of(reply.status, &headers, script);
+        self.sent(progress.number, reply.status, headers, &body);
+        let is_complete = match body {
+            Body::Whole(bytes) => self.whole(head, &bytes, script).await?,
+            Body::Events(events) => self.events(head, events, script, chunked, progress).await?,
+        };
+        progress.is_complete = is_complete;
+        Ok(is_complete && !until_close)
     }
 
-    fn sent(&self, number: Option<u64>, status: u16, headers: &[(String, String)], body: &[Vec<u8>]) {
+    /// Records what is about to be sent; the events of a stream follow when they were.
+    fn sent(&self, number: Option<u64>, status: u16, headers: Vec<(String, String)>, body: &Body) {
         let Some(number) = number else { return };
         let mut state = self.shared.state();
-        if let Some(recorded) = state.recorded.iter_mut().find(|recorded| recorded.number == number) {
+        if let Some(recorded) = state.recorded(number) {
             recorded.status = status;
-            recorded.sent_headers = headers.to_vec();
-            recorded.sent_body = body.concat();
+            recorded.sent_headers = headers;
+            if let Body::Whole(bytes) = body {
+                recorded.sent_body = bytes.clone();
+            }
         }
     }
 
     /// Writes head and body; `false` when the script broke it off, an error when the client left.
-    async fn pieces(&mut self, head: Vec<u8>, body: &[Vec<u8>], script: &Script, chunked: bool) -> io::Result<bool> {
-        let is_plain = script.delay_chunk_ms == 0 && script.chunk_bytes == 0 && body.len() <= 1;
-        let mut buffer = head;
-        if !is_plain {
-            self.stream.write_all(&buffer).await?;
-            buffer.clear();
+    async fn whole(&mut self, mut head: Vec<u8>, body: &[u8], script: &Script) -> io::Result<bool> {
+        if script.delay_chunk_ms > 0 || script.chunk_bytes > 0 {
+            self.stream.write_all(&head).await?;
+            head.clear();
         }
         let mut written = 0;
-        for part in body {
-            let step = if script.chunk_bytes == 0 { part.len().max(1) } else { script.chunk_bytes };
-            for piece in part.chunks(step) {
-                if script.delay_chunk_ms > 0 {
-                    self.wait(Duration::from_millis(script.delay_chunk_ms)).await?;
-                }
-                let stop = [script.cut_after, script.reset_after, script.stall_after].into_iter().flatten().min();
-                let room = stop.map_or(piece.len(), |stop| stop.saturating_sub(written).min(piece.len()));
-                if chunked && room > 0 {
-                    buffer.extend_from_slice(format!("{room:x}\r\n").as_bytes());
-                }
-                buffer.extend_from_slice(&piece[..room]);
-                if chunked && room > 0 {
-                    buffer.extend_from_slice(b"\r\n");
-                }
-                self.stream.write_all(&buffer).await?;
-                buffer.clear();
-                written += room;
-                if stop.is_some_and(|stop| written >= stop) {
-                    return self.broken_off(script).await;
-                }
+        let is_whole = self.pieces(head, body, script, false, &mut written).await?;
+        if is_whole { Ok(true) } else { self.broken_off(script).await }
+    }
+
+    /// Writes head and events; `false` when the script broke it off, an error when the client left.
+    ///
+    /// `progress` says how much was generated when the last event was begun: whoever leaves during it pays for it.
+    async fn events(
+        &mut self,
+        head: Vec<u8>,
+        events: Events,
+        script: &Script,
+        chunked: bool,
+        progress: &mut Progress,
+    ) -> io::Result<bool> {
+        self.stream.write_all(&head).await?;
+        let mut written = 0;
+        for event in events {
+            if event.pause_ms > 0 {
+                self.wait(Duration::from_millis(event.pause_ms)).await?;
+            }
+            self.still_there()?;
+            progress.generated = progress.generated.max(event.generated);
+            if self.shared.record && progress.sent.len() < BODY_BYTES_MAX {
+                progress.sent.extend_from_slice(&event.bytes);
+            }
+            let is_whole = self.pieces(Vec::new(), &event.bytes, script, chunked, &mut written).await?;
+            if !is_whole || script.break_after_tokens().is_some_and(|tokens| event.generated >= tokens) {
+                return self.broken_off(script).await;
             }
         }
         if chunked {
-            buffer.extend_from_slice(b"0\r\n\r\n");
+            self.stream.write_all(b"0\r\n\r\n").await?;
+        }
+        Ok(true)
+    }
+
+    /// Writes a part of a body, in pieces as scripted, the first behind `buffer`; `false` when the script breaks it off.
+    async fn pieces(
+        &mut self,
+        mut buffer: Vec<u8>,
+        part: &[u8],
+        script: &Script,
+        chunked: bool,
+        written: &mut usize,
+    ) -> io::Result<bool> {
+        let step = if script.chunk_bytes == 0 { part.len().max(1) } else { script.chunk_bytes };
+        for piece in part.chunks(step) {
+            if script.delay_chunk_ms > 0 {
+                self.wait(Duration::from_millis(script.delay_chunk_ms)).await?;
+            }
+            let stop = [script.cut_after, script.reset_after, script.stall_after].into_iter().flatten().min();
+            let room = stop.map_or(piece.len(), |stop| stop.saturating_sub(*written).min(piece.len()));
+            if chunked && room > 0 {
+                buffer.extend_from_slice(format!("{room:x}\r\n").as_bytes());
+            }
+            buffer.extend_from_slice(&piece[..room]);
+            if chunked && room > 0 {
+                buffer.extend_from_slice(b"\r\n");
+            }
+            self.stream.write_all(&buffer).await?;
+            buffer.clear();
+            *written += room;
+            if stop.is_some_and(|stop| *written >= stop) {
+                return Ok(false);
+            }
         }
         self.stream.write_all(&buffer).await?;
         Ok(true)
     }
 
     async fn broken_off(&mut self, script: &Script) -> io::Result<bool> {
-        if script.stall_after.is_some() {
+        if script.stall_after.is_some() || script.stall_after_tokens.is_some() {
             // Until the client leaves: a test that waits longer has failed anyway.
             self.wait(Duration::from_secs(3600)).await?;
         }
-        if script.reset_after.is_some() {
+        if script.reset_after.is_some() || script.reset_after_tokens.is_some() {
             SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
         }
         Ok(false)
+    }
+
+    /// An error when the client is known to have left, without waiting for it.
+    fn still_there(&mut self) -> io::Result<()> {
+        match self.stream.try_read_buf(&mut self.buffer) {
+            Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits, and notices when the client leaves meanwhile.
@@ -354,76 +454,34 @@ impl Connection {
     }
 }
 
-/// The body's parts, encoded when the script says so; whether they are a stream.
-fn encoded(body: &Body, script: &Script) -> (Vec<Vec<u8>>, bool) {
-    let (parts, is_stream) = match body {
-        _ if script.bomb_bytes > 0 => (vec![vec![0; script.bomb_bytes]], false),
-        Body::Whole(bytes) => (vec![bytes.clone()], false),
-        Body::Events(events) => (events.clone(), true),
-    };
-    match script.encoding {
-        None | Some(Encoding::Unknown) => (parts, is_stream),
-        Some(encoding) => (vec![encode(encoding, &parts.concat())], is_stream),
+/// Waits; not at all for no time, of which the timer would make a millisecond.
+async fn sleep(time_ms: u64) {
+    if time_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(time_ms)).await;
     }
 }
 
-fn encode(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut output = Vec::new();
-    let written = match encoding {
-        Encoding::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(&mut output, flate2::Compression::default());
-            encoder.write_all(bytes).and_then(|()| encoder.finish().map(|_| ()))
-        }
-        Encoding::Deflate => {
-            let mut encoder = flate2::write::ZlibEncoder::new(&mut output, flate2::Compression::default());
-            encoder.write_all(bytes).and_then(|()| encoder.finish().map(|_| ()))
-        }
-        Encoding::Br => brotli::CompressorWriter::new(&mut output, 4096, 5, 20).write_all(bytes),
-        Encoding::Unknown => Write::write_all(&mut output, bytes),
-    };
-    written.expect("memory takes every write");
-    output
+/// How far an answer came.
+#[derive(Default)]
+struct Progress {
+    /// Number of the request; none for what controls the upstream.
+    number: Option<u64>,
+    /// Tokens of output generated so far.
+    generated: u64,
+    /// Events sent so far, where they are recorded.
+    sent: Vec<u8>,
+    /// Whether it was written to its end.
+    is_complete: bool,
 }
 
-/// A request's head.
-struct Head {
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    bytes: usize,
-    length: Option<usize>,
-    is_chunked: bool,
-}
-
-impl Head {
-    fn parse(buffer: &[u8]) -> io::Result<Option<Head>> {
-        let mut headers = [httparse::EMPTY_HEADER; 256];
-        let mut request = httparse::Request::new(&mut headers);
-        let parsed = request.parse(buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let httparse::Status::Complete(bytes) = parsed else { return Ok(None) };
-        let pair = |header: &httparse::Header<'_>| {
-            (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned())
-        };
-        let mut head = Head {
-            method: request.method.unwrap_or_default().to_owned(),
-            target: request.path.unwrap_or_default().to_owned(),
-            headers: request.headers.iter().map(pair).collect(),
-            bytes,
-            length: None,
-            is_chunked: false,
-        };
-        head.length = head.header("content-length").and_then(|value| value.parse().ok());
-        head.is_chunked = head.header("transfer-encoding").is_some();
-        Ok(Some(head))
+fn head_of(status: u16, headers: &[(String, String)], script: &Script) -> Vec<u8> {
+    let mut head = String::new();
+    if script.informational {
+        head.push_str("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n");
     }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
-/// The JSON of a body, or null.
-pub(crate) fn json_of(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or(Value::Null)
+    let version = if script.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+    head.push_str(&format!("{version} {status} Scripted\r\n"));
+    headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    head.push_str("\r\n");
+    head.into_bytes()
 }

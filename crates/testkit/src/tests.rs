@@ -1,3 +1,8 @@
+mod answers;
+mod billing;
+mod client;
+mod families;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -104,12 +109,4 @@ async fn a_client_that_leaves_is_noticed() {
     stream.read_buf(&mut Vec::new()).await.expect("a beginning");
     drop(stream);
     upstream.wait_for(|all| all.iter().any(|recorded| recorded.client_left));
-}
-
-#[tokio::test]
-async fn the_short_cut_of_load_tests_answers_like_the_long_way() {
-    let upstream = Upstream::start(Options { record: false, ..Options::default() });
-    let (whole, _) = exchange(&upstream, &chat(false)).await;
-    let (stream, _) = exchange(&upstream, &chat(true).replace("\"stream\":true", "\"stream\": true")).await;
-    assert!(text(&whole).contains("\"chat.completion\"") && text(&stream).ends_with("0\r\n\r\n"));
 }

@@ -67,6 +67,26 @@ pub enum Reason {
     HeadersTooLarge,
     /// The sender was too slow.
     SlowSender,
+    /// A spending limit does not cover the request's worst case; the code says whose.
+    SpendLimit,
+    /// A run has made all the calls that it may, or was stopped.
+    RunStopped,
+    /// A hard limit applies, and what the request may cost has no bound or no price.
+    NoBound,
+    /// A limit for each end user applies, and the request names none.
+    NamelessEndUser,
+    /// Too many end users, runs or tags are active at once.
+    TooManyNames,
+    /// A rate limit that counts requests, images, audio or running calls.
+    RequestsLimited,
+    /// A rate limit that counts tokens.
+    TokensLimited,
+    /// The request alone is over a rate limit.
+    OverRateLimit,
+    /// The first call with this `Idempotency-Key` still runs.
+    IdempotencyRunning,
+    /// This `Idempotency-Key` came with another request before.
+    IdempotencyMismatch,
     /// The embedded model's queue is full.
     LocalModelBusy,
     /// The process-wide budget for bodies in memory is used up.
@@ -114,6 +134,11 @@ const fn last_word(row: Row) -> Row {
     Row { should_retry: Some(false), ..row }
 }
 
+const fn try_again(row: Row) -> Row {
+    Row { should_retry: Some(true), ..row }
+}
+
+const QUOTA: &str = "insufficient_quota";
 const REQUEST: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 const UNAVAILABLE: &str = "service_unavailable_error";
@@ -148,6 +173,16 @@ impl Reason {
         Reason::TargetTooLong,
         Reason::HeadersTooLarge,
         Reason::SlowSender,
+        Reason::SpendLimit,
+        Reason::RunStopped,
+        Reason::NoBound,
+        Reason::NamelessEndUser,
+        Reason::TooManyNames,
+        Reason::RequestsLimited,
+        Reason::TokensLimited,
+        Reason::OverRateLimit,
+        Reason::IdempotencyRunning,
+        Reason::IdempotencyMismatch,
         Reason::LocalModelBusy,
         Reason::Overloaded,
         Reason::UpstreamUnreachable,
@@ -190,8 +225,19 @@ impl Reason {
             Reason::TargetTooLong => row(414, REQUEST, "url_too_long"),
             Reason::HeadersTooLarge => row(431, REQUEST, "headers_too_large"),
             Reason::SlowSender => row(408, REQUEST, "request_timeout"),
+            Reason::SpendLimit => last_word(row(429, QUOTA, "spend_limit_exceeded")),
+            Reason::RunStopped => last_word(row(429, QUOTA, "run_call_limit_exceeded")),
+            Reason::NoBound => last_word(row(429, QUOTA, "unbounded_under_spend_limit")),
+            Reason::NamelessEndUser => row(400, REQUEST, "missing_end_user"),
+            Reason::TooManyNames => last_word(row(429, QUOTA, "too_many_active_names")),
+            Reason::RequestsLimited => row(429, "requests", "rate_limit_exceeded"),
+            Reason::TokensLimited => row(429, "tokens", "rate_limit_exceeded"),
+            Reason::OverRateLimit => last_word(row(429, "tokens", "rate_limit_exceeded")),
+            // SDKs retry a 409: by then the first call may be over.
+            Reason::IdempotencyRunning => row(409, REQUEST, "idempotency_key_in_use"),
+            Reason::IdempotencyMismatch => row(400, REQUEST, "idempotency_key_mismatch"),
             Reason::LocalModelBusy => row(429, RATE, "local_model_queue_full"),
-            Reason::Overloaded => row(503, UNAVAILABLE, "server_is_overloaded"),
+            Reason::Overloaded => try_again(row(503, UNAVAILABLE, "server_is_overloaded")),
             Reason::UpstreamUnreachable => row(502, SERVER, "upstream_unreachable"),
             Reason::UpstreamTimeout => row(504, SERVER, "upstream_timeout"),
             Reason::UpstreamBroken => row(502, SERVER, "upstream_broken"),
@@ -200,8 +246,8 @@ impl Reason {
             Reason::UpstreamSecretWithheld => last_word(row(502, SERVER, "upstream_secret_withheld")),
             Reason::NotServed => last_word(row(501, REQUEST, "not_served")),
             Reason::LocalModelUnavailable => last_word(row(503, UNAVAILABLE, "local_model_unavailable")),
-            Reason::ShuttingDown => row(503, UNAVAILABLE, "shutting_down"),
-            Reason::StoreUnavailable => row(503, UNAVAILABLE, "store_unavailable"),
+            Reason::ShuttingDown => try_again(row(503, UNAVAILABLE, "shutting_down")),
+            Reason::StoreUnavailable => try_again(row(503, UNAVAILABLE, "store_unavailable")),
             Reason::Internal => row(500, SERVER, "internal_error"),
         }
     }
@@ -249,6 +295,24 @@ impl Reason {
             Reason::TargetTooLong => "The request line is over the gate's limit.",
             Reason::HeadersTooLarge => "The header block is over the gate's limit.",
             Reason::SlowSender => "The request did not arrive in time.",
+            Reason::SpendLimit => {
+                "What the request may cost at most does not fit under a spending limit. The code says whose: `organization_`, `project_`, `key_`, `end_user_`, `run_` or `tag_spend_limit_exceeded`; the message says what is left, what is held, and what would fit."
+            }
+            Reason::RunStopped => "The run has made all its calls, or was stopped. Begin a new run, or have its limit raised.",
+            Reason::NoBound => {
+                "A hard spending limit applies, and the request's worst case cannot be said: something in it has no bound or no price. The message says what, and the mend."
+            }
+            Reason::NamelessEndUser => {
+                "A spending limit for each end user applies. Name the end user in `safety_identifier`."
+            }
+            Reason::TooManyNames => {
+                "More end users, runs or tags are active under one limit than the gate keeps account of. Retry when some have been idle."
+            }
+            Reason::RequestsLimited => "A rate or concurrency limit is reached; `retry-after-ms` says when to come back.",
+            Reason::TokensLimited => "A rate limit on tokens is reached; `retry-after-ms` says when to come back.",
+            Reason::OverRateLimit => "The request alone is over a rate limit: it will never pass as it is.",
+            Reason::IdempotencyRunning => "The first call with this `Idempotency-Key` still runs. Wait for its answer.",
+            Reason::IdempotencyMismatch => "This `Idempotency-Key` was used with another request. Use a new one.",
             Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
             Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",
             Reason::UpstreamUnreachable => "The gate cannot connect to the upstream. The log says why.",

@@ -196,6 +196,51 @@ impl Parser {
     }
 }
 
+/// Cuts bytes that hold whole events into them, each with its blank line; what has none at the end is the last.
+pub fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut at = 0;
+        loop {
+            let Some((line, next)) = line_at(rest, at) else {
+                return Some(std::mem::take(&mut rest));
+            };
+            at = next;
+            if line.is_empty() {
+                let (event, after) = rest.split_at(at);
+                rest = after;
+                return Some(event);
+            }
+        }
+    })
+}
+
+/// The line that begins at `at`, as its place, and where the next one begins; `None` when it does not end.
+fn line_at(bytes: &[u8], at: usize) -> Option<(std::ops::Range<usize>, usize)> {
+    let end = at + memchr2(b'\n', b'\r', &bytes[at..])?;
+    let is_crlf = bytes[end] == b'\r' && bytes.get(end + 1) == Some(&b'\n');
+    Some((at..end, end + 1 + usize::from(is_crlf)))
+}
+
+/// Where the data of an event lies that has exactly one `data` line, as all of the API's have.
+pub fn data_place(event: &[u8]) -> Option<std::ops::Range<usize>> {
+    let (mut at, mut found) = (0, None);
+    while at < event.len() {
+        let (line, next) = line_at(event, at).unwrap_or((at..event.len(), event.len()));
+        if event[line.clone()].starts_with(b"data:") {
+            let start = line.start + 5 + usize::from(event.get(line.start + 5) == Some(&b' '));
+            if found.replace(start.min(line.end)..line.end).is_some() {
+                return None;
+            }
+        }
+        at = next;
+    }
+    found
+}
+
 /// The events of bytes that hold whole ones.
 pub fn events(bytes: &[u8]) -> Vec<Event> {
     Parser::new().push(bytes)
@@ -217,6 +262,26 @@ mod tests {
         }
         chunks.push(rest);
         chunks
+    }
+
+    #[test]
+    fn events_are_cut_with_their_blank_lines() {
+        let bytes = b"data: a\n\nevent: x\r\ndata:b\r\n\r\ndata: c\r\rdata: d";
+        let parts: Vec<_> = split(bytes).collect();
+        assert_eq!(parts, [&b"data: a\n\n"[..], b"event: x\r\ndata:b\r\n\r\n", b"data: c\r\r", b"data: d"]);
+        let data: Vec<_> = parts.iter().map(|part| &part[data_place(part).expect("one line")]).collect();
+        assert_eq!(data, [b"a", b"b", b"c", b"d"]);
+        assert_eq!(data_place(b"data: a\ndata: b\n\n"), None);
+        assert_eq!(data_place(b": note\n\n"), None);
+        assert_eq!(data_place(b"data:\n\n"), Some(5..5));
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_loses_nothing(text in stream()) {
+            let joined: Vec<u8> = split(text.as_bytes()).flatten().copied().collect();
+            prop_assert_eq!(joined, text.as_bytes());
+        }
     }
 
     /// Pieces that make line ends and their halves common.

@@ -4,7 +4,7 @@ use wire::endpoint::Meter;
 use wire::json::{Kind, Member, Visit, Visitor};
 
 use super::parts::{self, Number};
-use super::{Asked, Cap, ImageIn, TierAsked};
+use super::{Asked, Cap, ImageIn, Search, TierAsked};
 use crate::audio;
 use crate::image::{Detail, data_url};
 use pricing::Tier;
@@ -25,6 +25,7 @@ enum Name {
     InputAudio,
     Audio,
     StreamOptions,
+    SearchOptions,
     Text,
 }
 
@@ -104,6 +105,8 @@ impl<'a> JsonReader<'a> {
             if member.key == "include_usage" {
                 self.asked.includes_usage = member.ahead.starts_with("true");
             }
+        } else if depth == 2 && section == Name::SearchOptions {
+            self.search_size(member);
         } else if section == Name::Conversation {
             self.in_conversation(member, holder);
         } else if section == Name::Tools && depth == 3 {
@@ -134,6 +137,7 @@ impl<'a> JsonReader<'a> {
             "input" if self.meter == Meter::Responses => Name::Conversation,
             "tools" | "functions" => Name::Tools,
             "stream_options" => Name::StreamOptions,
+            "web_search_options" => Name::SearchOptions,
             _ => Name::Other,
         }
     }
@@ -231,7 +235,7 @@ impl<'a> JsonReader<'a> {
             self.asked.tools += 1;
         }
         if member.key != "type" {
-            return;
+            return self.search_size(member);
         }
         let Some(word) = parts::string(member.ahead) else { return };
         match parts::tool(&word) {
@@ -240,6 +244,16 @@ impl<'a> JsonReader<'a> {
             parts::Tool::FileSearch => self.asked.hosted.file_search = true,
             parts::Tool::CodeInterpreter => self.asked.hosted.code_interpreter = true,
             parts::Tool::Unbounded => self.unbounded(format!("a tool of the type '{}'", parts::shown(&word))),
+        }
+    }
+
+    fn search_size(&mut self, member: &Member<'_>) {
+        if member.key == "search_context_size" {
+            self.asked.search = match parts::raw_string(member.ahead) {
+                Some("low") => Search::Low,
+                Some("high") => Search::High,
+                _ => Search::Medium,
+            };
         }
     }
 

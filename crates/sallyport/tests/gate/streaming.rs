@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::{Encoding, Script};
 
-use crate::client::request;
-use crate::world::World;
+use crate::client::{Connection, request};
+use crate::world::{UPSTREAM_KEY, World};
 
 fn chat() -> Value {
     json!({"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "hi"}]})
@@ -20,7 +20,10 @@ fn responses() -> Value {
 fn any_split_of_the_upstream_s_bytes_reaches_the_client_unchanged() {
     let world = World::new();
     for target in ["/v1/chat/completions", "/v1/responses"] {
-        let body = if target.ends_with("responses") { responses() } else { chat() };
+        let mut body = if target.ends_with("responses") { responses() } else { chat() };
+        if target.ends_with("completions") {
+            body["stream_options"] = json!({"include_usage": true});
+        }
         for chunk_bytes in [1, 2, 3, 7, 64, 100_000] {
             for (crlf, comments) in [(false, false), (true, false), (true, true)] {
                 world.upstream.clear();
@@ -32,6 +35,41 @@ fn any_split_of_the_upstream_s_bytes_reaches_the_client_unchanged() {
                 assert_eq!(answer.body, recorded.sent_body, "{target} {chunk_bytes} {crlf} {comments}");
                 assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")));
             }
+        }
+    }
+}
+
+/// What the gate asks for beyond the request, so that it knows what was used, does not show.
+#[test]
+fn a_stream_without_usage_looks_as_if_nobody_had_asked_for_it() {
+    let world = World::new();
+    let direct = |body: &Value| {
+        let mut connection = Connection::open(world.upstream.address());
+        let bearer = format!("Bearer {UPSTREAM_KEY}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        connection.send(&request("POST", "/v1/chat/completions", &headers, body.to_string().as_bytes()));
+        connection.answer().expect("an answer").text()
+    };
+    // Ids count requests.
+    let without_ids = |text: &str| {
+        let number = |text: &str| text.split("chatcmpl-").nth(1).map(|rest| rest[..24].to_owned()).unwrap_or_default();
+        text.replace(&number(text), "N")
+    };
+    for options in [json!(null), json!({"include_usage": false}), json!({"include_obfuscation": true})] {
+        let mut body = chat();
+        if !options.is_null() {
+            body["stream_options"] = options;
+        }
+        for chunk_bytes in [1, 50, 100_000] {
+            world.upstream.clear();
+            let script = Script { chunk_bytes, ..Script::default() };
+            world.upstream.script(script.clone());
+            let through = world.post("/v1/chat/completions", &body);
+            assert_eq!((through.status, through.is_whole), (200, true));
+            let sent = world.upstream.requests()[0].body_text.clone();
+            assert!(sent.contains("\"include_usage\":true"), "{sent}");
+            world.upstream.script(script);
+            assert_eq!(without_ids(&through.text()), without_ids(&direct(&body)));
         }
     }
 }
@@ -62,8 +100,10 @@ fn a_whole_event_is_not_held_back() {
 }
 
 #[test]
-fn a_client_that_leaves_cancels_the_upstream() {
+fn a_client_that_leaves_cancels_the_upstream_where_the_project_says_so() {
     let world = World::new();
+    let path = format!("/v1/sallyport/projects/{}/money", world.project_id);
+    assert_eq!(world.call(&world.admin_key, "POST", &path, &json!({"abandoned": "cancel"})).status, 200);
     for script in [
         Script { stall_after: Some(900), ..Script::default() },
         Script { delay_head_ms: 60_000, ..Script::default() },
@@ -127,8 +167,14 @@ fn an_upstream_that_dies_ends_a_stream_with_an_error_event() {
 fn an_upstream_that_dies_breaks_what_is_not_a_stream() {
     let world = World::new();
     world.upstream.script(Script { cut_after: Some(100), ..Script::default() });
-    let answer = world.post("/v1/chat/completions", &json!({"model": "gpt-4o", "messages": []}));
-    assert!(!answer.is_whole, "a part must not look like the whole: {answer:?}");
+    let mut connection = world.connect();
+    let bearer = format!("Bearer {}", world.project_key);
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let body = json!({"model": "gpt-4o", "messages": []}).to_string();
+    connection.send(&request("POST", "/v1/chat/completions", &headers, body.as_bytes()));
+    // Whether the head was still written is a matter of microseconds.
+    let answer = connection.answer();
+    assert!(answer.as_ref().is_none_or(|answer| !answer.is_whole), "a part must not look like the whole: {answer:?}");
 }
 
 #[test]

@@ -1,171 +1,187 @@
-//! Chat completions, and the legacy completions.
+//! Chat completions.
 
 use serde_json::{Value, json};
 
-use super::{CREATED, Reply, Request, event, piece_count, pieces};
+use super::hosted::Calls;
+use super::schema::Content;
+use super::usage::{self, Input, Output};
+use super::{CREATED, Event, Reply, Request, around, event, piece, text};
+use crate::Shared;
 use crate::script::Script;
 use crate::tokens;
 
-/// Usage of a chat completion.
-fn usage(prompt: u64, completion: u64) -> Value {
+/// Stands for a piece of text in a rendering.
+const PIECE: &str = "@piece@";
+
+/// What all chunks and answers of a call have in common.
+#[derive(Clone)]
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) model: Value,
+    pub(super) tier: String,
+}
+
+/// A whole completion around its choices.
+pub(super) fn whole(head: &Head, choices: Vec<Value>, usage: Value) -> Value {
     json!({
-        "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
-        },
+        "id": head.id, "object": "chat.completion", "created": CREATED, "model": head.model, "choices": choices,
+        "usage": usage, "service_tier": head.tier, "system_fingerprint": "fp_test",
     })
 }
 
-/// A whole completion with this text.
-pub(super) fn whole(id: &str, model: &str, text: &str, prompt: u64, completion: u64) -> Value {
-    let message = json!({"role": "assistant", "content": text, "refusal": null, "annotations": []});
-    let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"});
-    json!({
-        "id": id, "object": "chat.completion", "created": CREATED, "model": model, "choices": [choice],
-        "usage": usage(prompt, completion), "service_tier": "default", "system_fingerprint": "fp_test",
-    })
+/// A choice that says something.
+pub(super) fn choice(index: u64, message: &Value, finish: &str) -> Value {
+    json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish})
 }
 
-fn chunk(id: &str, model: &str, choices: &Value) -> Value {
-    json!({
-        "id": id, "object": "chat.completion.chunk", "created": CREATED, "model": model, "service_tier": "default",
-        "system_fingerprint": "fp_test", "choices": choices,
-    })
+pub(super) fn message(text: &str) -> Value {
+    json!({"role": "assistant", "content": text, "refusal": null, "annotations": []})
 }
 
-/// The events of a stream with this text; `usage_at_end` where the caller asked for it.
-pub(super) fn stream(id: &str, model: &str, pieces: &[String], usage_at_end: Option<Value>) -> Vec<String> {
-    let delta =
-        |delta: Value, reason: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}]);
-    let mut chunks =
-        vec![chunk(id, model, &delta(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null))];
-    chunks.extend(pieces.iter().map(|piece| chunk(id, model, &delta(json!({"content": piece}), Value::Null))));
-    chunks.push(chunk(id, model, &delta(json!({}), json!("stop"))));
-    if let Some(usage) = usage_at_end {
-        chunks.iter_mut().for_each(|chunk| chunk["usage"] = Value::Null);
-        let mut last = chunk(id, model, &json!([]));
-        last["usage"] = usage;
-        chunks.push(last);
-    }
-    chunks.iter().map(|chunk| event(None, chunk)).chain(["data: [DONE]\n\n".to_owned()]).collect()
+/// Makes the chunks of one stream.
+pub(super) struct Chunks {
+    pub(super) head: Head,
+    pub(super) with_usage: bool,
 }
 
-/// The text that answers a request: the smallest instance of its schema, or words.
-fn texts(body: &Value, script: &Script) -> Vec<String> {
-    let schema = &body["response_format"]["json_schema"]["schema"];
-    if schema.is_object() {
-        return vec![instance(schema, schema).to_string()];
-    }
-    if body["response_format"]["type"] == "json_object" {
-        return vec!["{}".to_owned()];
-    }
-    pieces(piece_count(body, script))
-}
-
-/// The smallest instance of a JSON schema, as far as structured outputs use them.
-pub(super) fn instance(schema: &Value, root: &Value) -> Value {
-    if let Some(reference) = schema["$ref"].as_str() {
-        let target = root.pointer(reference.trim_start_matches('#')).cloned().unwrap_or(Value::Null);
-        return instance(&target, root);
-    }
-    if let Some(first) = schema["enum"].as_array().and_then(|values| values.first()) {
-        return first.clone();
-    }
-    if let Some(value) = schema.get("const") {
-        return value.clone();
-    }
-    if let Some(first) = schema["anyOf"].as_array().and_then(|schemas| schemas.first()) {
-        return instance(first, root);
-    }
-    let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str()).unwrap_or("object");
-    match kind {
-        "object" => {
-            let members = schema["properties"].as_object().into_iter().flatten();
-            members
-                .map(|(name, schema)| (name.clone(), instance(schema, root)))
-                .collect::<serde_json::Map<_, _>>()
-                .into()
+impl Chunks {
+    fn chunk(&self, choices: &Value) -> Value {
+        let mut chunk = json!({
+            "id": self.head.id, "object": "chat.completion.chunk", "created": CREATED, "model": self.head.model,
+            "service_tier": self.head.tier, "system_fingerprint": "fp_test", "choices": choices,
+        });
+        if self.with_usage {
+            chunk["usage"] = Value::Null;
         }
-        "array" => json!([instance(&schema["items"], root)]),
-        "string" => json!("alpha"),
-        "integer" | "number" => json!(7),
-        "boolean" => json!(true),
-        _ => Value::Null,
+        chunk
     }
-}
 
-/// The tool call that a request insists on, or that its only tool suggests.
-pub(super) fn tool_call(body: &Value) -> Option<(String, String)> {
-    let tools = body["tools"].as_array()?;
-    let wanted = body["tool_choice"]["function"]["name"].as_str().or_else(|| body["tool_choice"]["name"].as_str());
-    if wanted.is_none() && body["tool_choice"] != "required" {
-        return None;
+    pub(super) fn delta(&self, index: u64, delta: &Value, finish: &Value) -> String {
+        let choices = json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": finish}]);
+        event(None, &self.chunk(&choices))
     }
-    let function = |tool: &Value| if tool["function"].is_object() { tool["function"].clone() } else { tool.clone() };
-    let tool = tools.iter().map(function).find(|tool| wanted.is_none_or(|name| tool["name"] == name))?;
-    let arguments = instance(&tool["parameters"], &tool["parameters"]).to_string();
-    Some((tool["name"].as_str().unwrap_or_default().to_owned(), arguments))
+
+    pub(super) fn opening(&self, index: u64) -> String {
+        self.delta(index, &json!({"role": "assistant", "content": "", "refusal": null}), &Value::Null)
+    }
+
+    /// The last words: usage where it was asked for, and the end.
+    pub(super) fn closing(&self, usage: &Value) -> Vec<String> {
+        let mut last = self.chunk(&json!([]));
+        last["usage"] = usage.clone();
+        let last = self.with_usage.then(|| event(None, &last));
+        last.into_iter().chain(["data: [DONE]\n\n".to_owned()]).collect()
+    }
 }
 
 /// `POST /v1/chat/completions`
-pub(super) fn completion(request: &Request<'_>, script: &Script) -> Reply {
+pub(super) fn completion(request: &Request<'_>, script: &Script, shared: &Shared) -> Reply {
     let body = request.json();
     let Some(model) = body["model"].as_str() else {
         let words = "you must provide a model parameter";
         return Reply::error(400, "invalid_request_error", None, words);
     };
-    let id = request.id("chatcmpl-");
-    let prompt = tokens(&body["messages"].to_string());
-    let call = tool_call(&body);
-    let texts = if call.is_some() { Vec::new() } else { texts(&body, script) };
-    let count = body["n"].as_u64().unwrap_or(1);
-    let completion = count * call.as_ref().map_or_else(|| tokens(&texts.concat()), |(_, arguments)| tokens(arguments));
-    let calls = call.map(|(name, arguments)| {
-        json!([{"index": 0, "id": request.id("call_"), "type": "function", "function": {"name": name, "arguments": arguments}}])
-    });
+    let head = Head {
+        id: request.id("chatcmpl-"),
+        model: json!(model),
+        tier: usage::tier(body["service_tier"].as_str().unwrap_or_default(), script),
+    };
+    let choices = body["n"].as_u64().unwrap_or(1).max(1);
+    let cap = ["max_tokens", "max_completion_tokens"].iter().filter_map(|name| body[*name].as_u64()).min();
+    let format = &body["response_format"];
+    let content = Content::new(&body, &format["json_schema"]["schema"], format["type"] == "json_object");
+    let input = Input::new(script, tokens(&body["messages"].to_string()));
+    let output = Output::new(request, script, (cap, choices), |pieces| choices * content.tokens(pieces));
+    let mut bill = usage::bill(request, model, &head.tier, &input, &output);
+    bill.input.extend(Calls::new(script, &body).units());
+    let usage = usage::of_chat(script, &input, &output);
     if body["stream"] == true {
-        let wants_usage = body["stream_options"]["include_usage"] == true && !script.no_usage;
-        let usage_at_end = wants_usage.then(|| usage(prompt, completion));
-        let mut events = stream(&id, model, &texts, usage_at_end);
-        if let Some(calls) = calls {
-            let delta = json!([{"index": 0, "delta": {"tool_calls": calls}, "logprobs": null, "finish_reason": null}]);
-            events.insert(1, event(None, &chunk(&id, model, &delta)));
-            events.iter_mut().for_each(|event| {
-                *event = event.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":\"tool_calls\"")
-            });
-        }
-        return Reply::events(events);
+        let with_usage = body["stream_options"]["include_usage"] == true && !script.no_usage;
+        let chunks = Chunks { head, with_usage };
+        return streamed(request, script, chunks, (content, choices), output, &usage).billed(bill);
     }
-    let mut answer = whole(&id, model, &texts.concat(), prompt, completion);
-    if let Some(calls) = calls {
-        answer["choices"][0]["message"]["content"] = Value::Null;
-        answer["choices"][0]["message"]["tool_calls"] = calls;
-        answer["choices"][0]["finish_reason"] = json!("tool_calls");
+    let finish = content.finish(&output);
+    let said = (0..choices).map(|index| choice(index, &spoken(request, &content, &output, (index, choices)), finish));
+    let usage = if script.no_usage { Value::Null } else { usage };
+    let answer = whole(&head, said.collect(), usage);
+    if body["store"] == true {
+        let mut stored = answer.clone();
+        stored["metadata"] = body["metadata"].clone();
+        shared.state().objects.insert(&head.id, stored);
     }
-    let first = answer["choices"][0].clone();
-    answer["choices"] = (0..count).map(|index| json!({"index": index, "message": first["message"], "logprobs": null, "finish_reason": first["finish_reason"]})).collect();
-    if script.no_usage {
-        answer["usage"] = Value::Null;
-    }
-    Reply::json(200, &answer)
+    Reply::json(200, &answer).billed(bill)
 }
 
-/// `POST /v1/completions`
-pub(super) fn legacy(request: &Request<'_>, script: &Script) -> Reply {
-    let body = request.json();
-    let texts = pieces(piece_count(&body, script));
-    let (prompt, completion) = (tokens(&body["prompt"].to_string()), tokens(&texts.concat()));
-    let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion});
-    let one = |text: &str, reason: Value, usage: &Value| {
-        json!({
-            "id": request.id("cmpl-"), "object": "text_completion", "created": CREATED, "model": body["model"],
-            "choices": [{"index": 0, "text": text, "logprobs": null, "finish_reason": reason}], "usage": usage,
-        })
+fn calls(request: &Request<'_>, name: &str, arguments: &str) -> Value {
+    json!([{"index": 0, "id": request.id("call_"), "type": "function", "function": {"name": name, "arguments": arguments}}])
+}
+
+/// The message of one choice.
+fn spoken(request: &Request<'_>, content: &Content, output: &Output, (index, choices): (u64, u64)) -> Value {
+    let mut spoken = match content {
+        Content::Words => message(&text(output.pieces_of(index, choices))),
+        Content::Fixed(text) => message(text),
+        Content::Call { name, arguments } => {
+            let mut message = message("");
+            message["content"] = Value::Null;
+            message["tool_calls"] = calls(request, name, arguments);
+            message
+        }
     };
-    if body["stream"] == true {
-        let events = texts.iter().map(|text| event(None, &one(text, Value::Null, &Value::Null)));
-        return Reply::events(events.chain(["data: [DONE]\n\n".to_owned()]).collect());
+    if output.audio > 0 {
+        let audio =
+            json!({"id": request.id("audio_"), "data": "", "expires_at": CREATED + 3600, "transcript": "alpha"});
+        spoken["audio"] = audio;
     }
-    Reply::json(200, &one(&texts.concat(), json!("stop"), &usage))
+    spoken
+}
+
+/// The events of a stream: each knows how much was generated by then.
+fn streamed(
+    request: &Request<'_>,
+    script: &Script,
+    chunks: Chunks,
+    (content, choices): (Content, u64),
+    output: Output,
+    usage: &Value,
+) -> Reply {
+    let finish = json!(content.finish(&output));
+    let opening: Vec<Event> = (0..choices).map(|index| Event::new(chunks.opening(index), output.reasoning)).collect();
+    let mut ending: Vec<String> = (0..choices).map(|index| chunks.delta(index, &json!({}), &finish)).collect();
+    ending.extend(chunks.closing(usage));
+    let ending = ending.into_iter().map(move |text| Event::new(text, output.total()));
+    let mut said: Box<dyn Iterator<Item = Event> + Send> = match content {
+        Content::Words => Box::new(words(&chunks, choices, output)),
+        Content::Fixed(text) => {
+            let delta = |index| chunks.delta(index, &json!({"content": text}), &Value::Null);
+            let events: Vec<_> = (0..choices).map(|index| Event::new(delta(index), output.total())).collect();
+            Box::new(events.into_iter())
+        }
+        Content::Call { name, arguments } => {
+            let calls = calls(request, &name, &arguments);
+            let delta = |index| chunks.delta(index, &json!({"tool_calls": calls}), &Value::Null);
+            let events: Vec<_> = (0..choices).map(|index| Event::new(delta(index), output.total())).collect();
+            Box::new(events.into_iter())
+        }
+    };
+    if script.delay_reasoning_ms > 0 {
+        said = Box::new(after(script.delay_reasoning_ms, said.chain(ending)));
+        return Reply::stream(Box::new(opening.into_iter().chain(said)));
+    }
+    Reply::stream(Box::new(opening.into_iter().chain(said).chain(ending)))
+}
+
+/// The events, the first of them after a wait.
+pub(super) fn after(pause_ms: u64, events: impl Iterator<Item = Event> + Send) -> impl Iterator<Item = Event> + Send {
+    events.enumerate().map(move |(at, event)| Event { pause_ms: if at == 0 { pause_ms } else { 0 }, ..event })
+}
+
+/// Pieces of text; the choices take turns.
+pub(super) fn words(chunks: &Chunks, choices: u64, output: Output) -> impl Iterator<Item = Event> + Send + use<> {
+    let render = |index| around(&chunks.delta(index, &json!({"content": PIECE}), &Value::Null), PIECE);
+    let renderings: Vec<(String, String)> = (0..choices).map(render).collect();
+    (0..output.pieces).map(move |at| {
+        let (before, after) = &renderings[usize::try_from(at % choices).unwrap_or(0)];
+        Event::new(format!("{before}{}{after}", piece(at / choices)), output.generated(at + 1))
+    })
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{CREATED, Reply, Request, media};
+use super::{CREATED, Reply, Request};
 use crate::Shared;
+use crate::billing::{Bill, Quantities, unit};
+use crate::script::Script;
 use crate::tokens;
 
 /// Most objects kept.
@@ -24,6 +26,25 @@ impl Objects {
             self.values.insert(id.to_owned(), value);
         }
     }
+
+    /// Marks a response as one that was not finished: what it used is not told.
+    pub(crate) fn cancel(&mut self, id: &str) {
+        if let Some(value) = self.values.get_mut(id) {
+            value["status"] = json!("cancelled");
+            value["usage"] = Value::Null;
+        }
+    }
+}
+
+/// Bytes that depend on a seed, for answers that are no text.
+pub(super) fn noise(seed: &str, count: usize) -> Vec<u8> {
+    let mut state = seed.bytes().fold(0x9e37_79b9_u32, |state, byte| state.rotate_left(5) ^ u32::from(byte));
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    })
+    .take(count)
+    .collect()
 }
 
 /// Families whose POST makes an object: name in the path, prefix of ids, object type.
@@ -49,7 +70,7 @@ const FAMILIES: &[(&str, &str, &str)] = &[
 ];
 
 /// Serves whatever has no answer of its own.
-pub(super) fn serve(request: &Request<'_>, shared: &Shared) -> Reply {
+pub(super) fn serve(request: &Request<'_>, script: &Script, shared: &Shared) -> Reply {
     let segments: Vec<&str> = request.path.trim_start_matches("/v1/").split('/').collect();
     let mut state = shared.state();
     let objects = &mut state.objects;
@@ -60,12 +81,12 @@ pub(super) fn serve(request: &Request<'_>, shared: &Shared) -> Reply {
         }
         ("GET", ["models", name]) => Reply::json(200, &model(name)),
         ("POST", ["responses", "input_tokens"]) => {
-            let used = tokens(&request.json()["input"].to_string());
+            let used = script.prompt_tokens.unwrap_or_else(|| tokens(&request.json()["input"].to_string()));
             Reply::json(200, &json!({"object": "response.input_tokens", "input_tokens": used}))
         }
         ("GET", [.., "content"]) => {
             let id = segments.get(segments.len() - 2).copied().unwrap_or_default();
-            let content = objects.contents.get(id).cloned().unwrap_or_else(|| media::bytes(request.path, 3_000));
+            let content = objects.contents.get(id).cloned().unwrap_or_else(|| noise(request.path, 3_000));
             Reply::bytes(200, "application/octet-stream", content)
         }
         ("GET", ["responses", id, "input_items"]) if objects.values.contains_key(*id) => {
@@ -92,6 +113,7 @@ pub(super) fn serve(request: &Request<'_>, shared: &Shared) -> Reply {
             Reply::json(200, &value)
         }
         ("POST", [.., id]) if objects.values.contains_key(*id) => Reply::json(200, &objects.values[*id]),
+        ("POST", ["videos"]) => made(request, objects, "videos").billed(video(request)),
         ("POST", _) => made(request, objects, segments.last().copied().unwrap_or_default()),
         _ => Reply::error(405, "invalid_request_error", None, "Not allowed."),
     }
@@ -177,8 +199,22 @@ fn complete(request: &Request<'_>, objects: &mut Objects, id: &str) -> Reply {
     Reply::json(200, &upload)
 }
 
+/// The bill of a video: by its seconds, 4 where the request does not say.
+fn video(request: &Request<'_>) -> Bill {
+    let body = request.json();
+    let field = |name: &str| request.field(&body, name);
+    let seconds = field("seconds").and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or(4);
+    Bill {
+        path: request.path.to_owned(),
+        model: field("model").unwrap_or_else(|| "sora-2".to_owned()),
+        tier: "default".to_owned(),
+        input: Quantities::from([(unit::VIDEO_MS, seconds.saturating_mul(1_000))]),
+        ..Bill::default()
+    }
+}
+
 /// The content of the part that has a file name.
-fn file_part(body: &[u8]) -> Vec<u8> {
+pub(super) fn file_part(body: &[u8]) -> Vec<u8> {
     let Some(at) = memchr::memmem::find(body, b"filename=") else { return Vec::new() };
     let Some(start) = memchr::memmem::find(&body[at..], b"\r\n\r\n").map(|start| at + start + 4) else {
         return Vec::new();

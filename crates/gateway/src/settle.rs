@@ -1,0 +1,300 @@
+//! The end of a hold: what the answer says that it used becomes the row that is charged.
+//!
+//! Promises: a hold ends once, however the answer ends. A whole answer with usage settles; one without, or one that
+//! broke off, is charged at its full hold as an estimate; an error of the upstream releases it. What the gate added to
+//! the request leaves no trace in the answer.
+//!
+//! Rides on the answer's body ([`crate::passage`], [`crate::answer`]); prices are those of the moment of the hold.
+
+mod growth;
+mod tee;
+mod undo;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ledger::Hold;
+use metering::bound;
+use metering::request::Asked;
+use metering::usage::{UsageReader, Used};
+use pricing::{Bill, Nano, Table, Tier, Unit};
+use rates::Admission;
+use store::{Abandoned, Certainty, CostLine, UsageRow};
+use wire::endpoint::Meter;
+use wire::sse;
+
+use crate::gate::Gate;
+use crate::money::Link;
+pub(crate) use growth::{AHEAD_TOKENS_MIN, Growth};
+use tee::Tee;
+pub(crate) use undo::Undo;
+
+/// A request's money and pace, until its answer's end.
+pub(crate) struct Settling {
+    pub(crate) gate: Arc<Gate>,
+    /// Taken at the end. What is dropped with it is charged in full.
+    pub(crate) hold: Option<Hold>,
+    pub(crate) admission: Option<Admission>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) meter: Meter,
+    pub(crate) asked: Box<Asked>,
+    pub(crate) reader: UsageReader,
+    pub(crate) undo: Undo,
+    pub(crate) tee: Tee,
+    pub(crate) run: Option<String>,
+    /// What happens when the client leaves.
+    pub(crate) abandoned: Abandoned,
+    /// Present where only a part of the worst case is held.
+    pub(crate) growth: Option<Growth>,
+}
+
+/// How an answer ended, as far as its usage is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It came whole.
+    Whole,
+    /// It broke off, or was broken off.
+    Broken,
+    /// The gate ended it, because no more could be held for it.
+    Cut,
+}
+
+impl Settling {
+    pub(crate) fn new(
+        gate: &Arc<Gate>,
+        hold: Hold,
+        admission: Option<Admission>,
+        table: Arc<Table>,
+        (meter, asked): (Meter, Box<Asked>),
+        undo: Undo,
+        run: Option<String>,
+        abandoned: Abandoned,
+    ) -> Box<Settling> {
+        let reader = UsageReader::new(meter, asked.search.unit());
+        let (gate, tee) = (Arc::clone(gate), Tee::default());
+        Box::new(Settling {
+            gate,
+            hold: Some(hold),
+            admission,
+            table,
+            meter,
+            asked,
+            reader,
+            undo,
+            tee,
+            run,
+            abandoned,
+            growth: None,
+        })
+    }
+
+    /// Whether a whole answer must be changed before it leaves.
+    pub(crate) fn changes_answers(&self) -> bool {
+        self.undo.changes_answers()
+    }
+
+    /// The upstream charged nothing.
+    pub(crate) fn release(mut self: Box<Self>) {
+        if let Some(hold) = self.hold.take() {
+            hold.release();
+        }
+        self.correct_tokens(0);
+    }
+
+    /// Nobody can say what was charged.
+    pub(crate) fn estimate(mut self: Box<Self>) {
+        if let Some(hold) = self.hold.take() {
+            hold.estimate(self.gate.clock.unix_seconds());
+        }
+    }
+
+    /// Whole events on their way to the client: read, and freed of what the gate added. What comes back may be empty.
+    pub(crate) fn events(&mut self, events: Bytes) -> Bytes {
+        let concerns = self.reader.concerns(&events);
+        if !concerns && !self.undo.concerns_events() && self.growth.is_none() {
+            return events;
+        }
+        let mut changed: Option<Vec<u8>> = None;
+        let mut passed = 0;
+        for event in sse::split(&events) {
+            let at = passed;
+            passed += event.len();
+            let Some(place) = sse::data_place(event) else {
+                changed.iter_mut().for_each(|bytes| bytes.extend_from_slice(event));
+                continue;
+            };
+            let data = &event[place.clone()];
+            if concerns && self.reader.concerns(data) {
+                self.reader.read(data);
+            }
+            if let (Some(growth), Some(hold)) = (&mut self.growth, &self.hold)
+                && !growth.see(data, hold, &self.table)
+            {
+                // What has come is handed over; what follows in these bytes is beyond what is held for.
+                let mut passed = changed.unwrap_or_else(|| events[..at].to_vec());
+                match self.undo.event(self.meter, data) {
+                    undo::Change::None => passed.extend_from_slice(event),
+                    undo::Change::Drop => {}
+                    undo::Change::To(data) => push_event(&mut passed, event, &place, &data),
+                }
+                passed.extend_from_slice(&growth.last_events());
+                return Bytes::from(passed);
+            }
+            match self.undo.event(self.meter, data) {
+                undo::Change::None => changed.iter_mut().for_each(|bytes| bytes.extend_from_slice(event)),
+                undo::Change::Drop => drop(changed.get_or_insert_with(|| events[..at].to_vec())),
+                undo::Change::To(data) => {
+                    let bytes = changed.get_or_insert_with(|| events[..at].to_vec());
+                    push_event(bytes, event, &place, &data);
+                }
+            }
+        }
+        changed.map_or(events, Bytes::from)
+    }
+
+    /// Whether the gate has ended the stream: nothing more of the upstream is wanted.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.growth.as_ref().is_some_and(Growth::is_over)
+    }
+
+    /// A piece of an answer that is no stream of events.
+    pub(crate) fn piece(&mut self, bytes: &Bytes) {
+        self.tee.take(bytes);
+    }
+
+    /// A whole answer in memory: read, freed of what the gate added, and settled.
+    pub(crate) fn whole(mut self: Box<Self>, json: Bytes) -> Bytes {
+        self.reader.read(&json);
+        let changed = self.undo.answer(&json).map_or(json, Bytes::from);
+        self.end(End::Whole);
+        changed
+    }
+
+    /// The end of a successful answer.
+    pub(crate) fn end(&mut self, end: End) {
+        let Some(hold) = self.hold.take() else { return };
+        if let Some(json) = self.tee.json() {
+            self.reader.read(&json);
+        }
+        let now = self.gate.clock.unix_seconds();
+        if end == End::Cut {
+            let above = self.growth.as_ref().and_then(|growth| growth.above(&hold, &self.table));
+            return end_cut(hold, above, now);
+        }
+        let used = self.used(end, &hold.row().model);
+        let Some(used) = used else {
+            hold.estimate(now);
+            return;
+        };
+        self.correct_tokens(used.tokens);
+        self.remember(hold.row(), &used);
+        let row = self.row(hold.row(), &used, now);
+        // Under a limit, what has no price is charged at its worst case.
+        match row.certainty {
+            Certainty::Unpriced if hold.amount() > row.cost => hold.estimate(now),
+            _ => hold.settle(row),
+        }
+    }
+
+    /// What was used; `None` where nobody can say.
+    fn used(&self, end: End, model: &str) -> Option<Used> {
+        let mut used = self.reader.used().clone();
+        if end == End::Broken && !used.is_final {
+            return None;
+        }
+        let asked = &self.asked;
+        match self.meter {
+            _ if used.has_usage => {
+                if bound::searches_in_chat(self.meter, asked, model) {
+                    used.quantities.set(asked.search.unit(), 1);
+                }
+            }
+            Meter::Moderations => {}
+            Meter::Speech if asked.characters > 0 => used.quantities.set(Unit::Characters, asked.characters),
+            // Text without usage: what was walked is what was heard.
+            Meter::Transcriptions if asked.is_audio_exact && end == End::Whole => {
+                // Billed by whole seconds.
+                used.quantities.set(Unit::AudioMilliseconds, asked.audio_ms.div_ceil(1_000).saturating_mul(1_000));
+            }
+            Meter::Images if used.images > 0 => {
+                let word = |word: &Option<String>, usual: &str| word.clone().unwrap_or_else(|| usual.to_owned());
+                let (quality, size) = (&asked.images_out.quality, &asked.images_out.size);
+                used.bill_images(&word(quality, "standard"), &word(size, "1024x1024"));
+            }
+            _ => return None,
+        }
+        Some(used)
+    }
+
+    /// The row with its end filled in.
+    fn row(&self, begun: &UsageRow, used: &Used, now: i64) -> UsageRow {
+        let tier = match self.meter {
+            Meter::Decisions => Tier::Decisions,
+            _ => used.tier.unwrap_or(begun.tier),
+        };
+        let region = self.gate.money.region.as_deref();
+        let prices = self.table.find(&begun.model);
+        let bill = prices.map(|prices| prices.bill(tier, region, &used.quantities));
+        let is_free = self.meter == Meter::Moderations;
+        let certainty = match &bill {
+            _ if is_free => Certainty::Settled,
+            Some(bill) if bill.unpriced.is_empty() => Certainty::Settled,
+            _ => Certainty::Unpriced,
+        };
+        let bill = bill.filter(|_| !is_free).unwrap_or_default();
+        UsageRow {
+            settled_at: now,
+            tier,
+            images: used.images,
+            quantities: used.quantities.clone(),
+            cost: bill.total,
+            lines: lines(&begun.model, &bill),
+            certainty,
+            ..begun.clone()
+        }
+    }
+
+    fn correct_tokens(&mut self, tokens: u64) {
+        if let Some(admission) = &mut self.admission {
+            admission.correct(self.gate.money.now_ns(), tokens);
+        }
+    }
+
+    /// A later request that goes on from this response brings along what it read and wrote.
+    fn remember(&self, row: &UsageRow, used: &Used) {
+        if let Some(id) = used.response_id.as_deref().filter(|_| self.meter == Meter::Responses) {
+            let link = Link { tokens: used.tokens, run: self.run.clone() };
+            self.gate.money.links.put(row.project.as_str(), id, link);
+        }
+    }
+}
+
+/// An event with other data.
+fn push_event(bytes: &mut Vec<u8>, event: &[u8], place: &std::ops::Range<usize>, data: &[u8]) {
+    bytes.extend_from_slice(&event[..place.start]);
+    bytes.extend_from_slice(data);
+    bytes.extend_from_slice(&event[place.end..]);
+}
+
+/// Charges a stream that was cut: all that is held for it, or what passed where that is more.
+fn end_cut(hold: Hold, above: Option<Nano>, now: i64) {
+    let Some(cost) = above else { return hold.estimate(now) };
+    let line = CostLine { item: format!("{}, estimated", hold.row().model), quantity: 0, amount: cost };
+    let begun = hold.row().clone();
+    hold.settle(UsageRow { cost, lines: vec![line], certainty: Certainty::Estimated, settled_at: now, ..begun });
+}
+
+fn lines(model: &str, bill: &Bill) -> Vec<CostLine> {
+    let line = |line: &pricing::Line| CostLine {
+        item: format!("{model}, {}", line.item),
+        quantity: line.quantity,
+        amount: line.amount,
+    };
+    bill.lines.iter().map(line).collect()
+}
+
+/// Usage of an answer that is in memory as a whole, for tests of shapes.
+#[cfg(test)]
+pub(crate) fn used_of(meter: Meter, json: &[u8]) -> Used {
+    metering::usage::of_answer(meter, json, Unit::WebSearchMedium)
+}

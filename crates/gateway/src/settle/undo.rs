@@ -1,0 +1,67 @@
+//! Takes out of the answer what the gate put into the request.
+//!
+//! Promise: the client sees what the upstream would have sent without it: no usage that it did not ask for, and the caps
+//! that it sent, not those that the gate set, in every event.
+
+use metering::amend::{self, Edit};
+use wire::endpoint::Meter;
+
+/// What is to be undone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Undo {
+    /// `include_usage` was added: the extra chunk goes, and so does `usage: null` in every other.
+    pub(crate) usage: bool,
+    /// Members that the answer echoes, with what the caller sent.
+    pub(crate) echoes: Vec<Edit>,
+}
+
+/// What becomes of an event's data.
+pub(crate) enum Change {
+    /// It passes.
+    None,
+    /// The event is not sent.
+    Drop,
+    /// Other data.
+    To(Vec<u8>),
+}
+
+impl Undo {
+    /// Whether a whole answer may have to be changed.
+    pub(crate) fn changes_answers(&self) -> bool {
+        !self.echoes.is_empty()
+    }
+
+    /// Whether events may have to be changed.
+    pub(crate) fn concerns_events(&self) -> bool {
+        self.usage || !self.echoes.is_empty()
+    }
+
+    /// An answer as it would be; `None` where it is that already.
+    pub(crate) fn answer(&self, json: &[u8]) -> Option<Vec<u8>> {
+        if self.echoes.is_empty() { None } else { amend::put_back(json, &self.echoes) }
+    }
+
+    /// What becomes of an event.
+    pub(crate) fn event(&self, meter: Meter, data: &[u8]) -> Change {
+        if self.usage && memchr::memmem::find(data, b"\"usage\"").is_some() {
+            return match amend::without_null(data, "usage") {
+                Some(data) => Change::To(data),
+                None if is_usage_chunk(data) => Change::Drop,
+                None => Change::None,
+            };
+        }
+        if meter == Meter::Responses && !self.echoes.is_empty() {
+            return amend::put_back_inside(data, "response", &self.echoes).map_or(Change::None, Change::To);
+        }
+        Change::None
+    }
+}
+
+/// The extra chunk: no choices, and usage.
+fn is_usage_chunk(data: &[u8]) -> bool {
+    use wire::json::{Kind, TopLevel};
+    TopLevel::read(data).is_ok_and(|members| {
+        matches!(members.member("choices"), Some((Kind::EmptyArray, _)))
+            && matches!(members.member("usage"), Some((Kind::Object, _)))
+    })
+}

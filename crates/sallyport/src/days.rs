@@ -1,0 +1,58 @@
+//! Days and spans of time as people type and read them, in UTC.
+
+use anyhow::{Context, Result, bail, ensure};
+use time::{Date, Month, OffsetDateTime};
+
+/// `2026-11-24` as the Unix second at which that day begins.
+pub(crate) fn beginning(text: &str) -> Result<i64> {
+    let wrong = || format!("`{text}` is not a day: write it like 2026-11-24");
+    let parts: Vec<&str> = text.split('-').collect();
+    let [year, month, day] = parts[..] else { bail!(wrong()) };
+    let date = || {
+        let month = Month::try_from(month.parse::<u8>().ok()?).ok()?;
+        Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?).ok()
+    };
+    Ok(date().with_context(wrong)?.midnight().assume_utc().unix_timestamp())
+}
+
+/// The day of a Unix second.
+pub(crate) fn day(at: i64) -> String {
+    match OffsetDateTime::from_unix_timestamp(at) {
+        Ok(time) => format!("{:04}-{:02}-{:02}", time.year(), u8::from(time.month()), time.day()),
+        Err(_) => at.to_string(),
+    }
+}
+
+/// `30m`, `2h`, `7d` in seconds.
+pub(crate) fn seconds(text: &str) -> Result<i64> {
+    let wrong = || format!("`{text}` is not a time span: write it like 30m, 2h or 7d");
+    let unit = text.chars().last().with_context(wrong)?;
+    let each = match unit {
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => bail!(wrong()),
+    };
+    let count: i64 = text[..text.len() - 1].parse().ok().with_context(wrong)?;
+    ensure!(count > 0, wrong());
+    count.checked_mul(each).with_context(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_spans() {
+        // By `date -u -d 2026-11-24 +%s`.
+        assert_eq!(beginning("2026-11-24").expect("a day"), 1_795_478_400);
+        assert_eq!(day(1_795_478_400 + 86_399), "2026-11-24");
+        for wrong in ["", "2026", "2026-13-01", "2026-02-30", "24.11.2026", "2026-11-24-1"] {
+            assert!(beginning(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((seconds("30m").expect("minutes"), seconds("7d").expect("days")), (1_800, 604_800));
+        for wrong in ["", "m", "-1h", "0d", "1y", "h1", "1é", "99999999999999999d"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}
