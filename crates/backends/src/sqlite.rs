@@ -4,14 +4,28 @@
 //! not wait for it; one process at a time on a data folder (a lock file that lives as long as the process); the file
 //! is readable by its owner alone; a database of a newer version is refused, not guessed at.
 
+mod accounts;
+mod alerts;
 mod audit;
+mod figures;
+mod limits;
+mod outbox;
 mod owners;
+mod pieces;
 mod registry;
+mod reports;
 mod seals;
+mod series;
+mod settings;
+mod settling;
+mod spent;
+mod sums;
+mod usage;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -26,11 +40,19 @@ const LOCK_FILE: &str = "sallyport.lock";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading. Lists come from memory; what is read here are audit events and owners.
 const READERS: u32 = 4;
+/// The writer's page cache, in SQLite's words (KiB, negative): a full batch of usage rows fits.
+const CACHE: &str = "-16384";
+/// Statements that a connection keeps prepared. The writer has some fifty, and those over many rows in six lengths.
+const STATEMENTS: usize = 200;
+/// Pages in the WAL before they are folded in: sums are written again and again, and cost one page each time they are
+/// folded in. 32 MB.
+const CHECKPOINT_PAGES: &str = "8192";
 
 /// What was changed since the first version, in order. `PRAGMA user_version` counts what was applied.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_projects_and_keys.sql"),
     include_str!("../../../migrations/sqlite/0002_audit_lookup.sql"),
+    include_str!("../../../migrations/sqlite/0003_money.sql"),
 ];
 
 /// Why the database cannot be opened.
@@ -68,6 +90,8 @@ pub enum OpenError {
 pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Numbers in usage rows and sums; with the writer while it writes.
+    known: Mutex<series::Known>,
     /// Whether this process made the database.
     is_new: bool,
     _lock: File,
@@ -94,10 +118,12 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let options = options.statement_cache_capacity(STATEMENTS);
+        let writing = options.clone().pragma("cache_size", CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        let writer = pool(1).connect_with(writing).await?;
         migrate(&writer).await?;
         let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Sqlite { writer, readers, is_new, _lock: lock })
+        Ok(Sqlite { writer, readers, known: Mutex::default(), is_new, _lock: lock })
     }
 
     /// Whether the database was made by this opening.

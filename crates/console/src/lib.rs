@@ -3,31 +3,57 @@
 //! Promises: every write of a call goes through one function, `commit`, which stores the act and its audit events in one
 //! transaction and puts it in force before it returns; calls that write come one after the other, each deciding on
 //! what the one before it left; a secret is in the one answer that creates it and nowhere else; whatever the store
-//! refuses changes nothing. Lists are served from the directory, audit events from the store.
+//! refuses changes nothing; no amount of money passes through a float. Lists are served from the directory, limits and
+//! holds from the ledger, audit events, usage and costs from the store.
 //!
-//! To add an operation: its line in [`Console::serve`], a function in the file of its object, a test.
+//! To add an operation: its row in the table of endpoints, its line in [`Console::perform`] or, for those of ours that
+//! the API lacks, in `ours`, a function in the file of its object, a test.
 //!
 //! Left out: HTTP, authentication and JSON strictness, which the gateway has seen to. A writing call must be run to
 //! its end, whether or not its client still waits: one that is dropped between store and directory would be in force
 //! only after a restart.
 
 mod admin_keys;
+mod alerts;
+mod amounts;
 mod audit;
+mod buckets;
+mod costs;
+mod estimates;
+mod forecast;
+mod holds;
 mod input;
+mod limits;
+mod money_settings;
 mod new;
+mod notices;
+mod ours;
+mod prices;
 mod project_keys;
 mod projects;
+mod rate_limits;
+mod runs;
+mod scopes;
 mod service_accounts;
+mod spend_limits;
 mod start;
+mod terms;
+mod usage;
+mod webhooks;
 
+pub use prices::table_in_force;
 pub use start::Started;
 
+use std::fmt;
 use std::sync::Arc;
 
-use keys::{Pepper, Random, Shape};
+use keys::{MasterKey, Pepper, Random, Shape};
+use ledger::{Ledger, LedgerStore};
+use pricing::Prices;
 use serde_json::Value;
 use store::{
-    Act, Actor, AuditEvent, Clock, Directory, KeyEntry, ProjectId, RecordedAct, Registry, Snapshot, StoreError,
+    Act, Actor, AuditEvent, Clock, Directory, KeyEntry, Outbox, ProjectId, RecordedAct, Registry, Reports, Snapshot,
+    StoreError,
 };
 use tokio::sync::Mutex;
 use wire::endpoint::{Endpoint, Method};
@@ -71,6 +97,30 @@ impl Call<'_> {
 /// What an operation answers with.
 type Answer = Result<Value, Refusal>;
 
+/// What the control plane reads and changes of money.
+pub struct Money {
+    /// Limits in force and open holds.
+    pub ledger: Arc<Ledger>,
+    /// Crash estimates.
+    pub ledger_store: Arc<dyn LedgerStore>,
+    /// Usage and costs.
+    pub reports: Arc<dyn Reports>,
+    /// Notices on their way.
+    pub outbox: Arc<dyn Outbox>,
+    /// The price table in force.
+    pub prices: Arc<Prices>,
+    /// Seals the signing secrets of webhooks.
+    pub master_key: Arc<MasterKey>,
+    /// Tells the notifier that something waits in the outbox.
+    pub wake_notifier: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Money").finish_non_exhaustive()
+    }
+}
+
 /// The control plane.
 pub struct Console {
     registry: Arc<dyn Registry>,
@@ -79,6 +129,7 @@ pub struct Console {
     shape: Shape,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    money: Money,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -101,15 +152,24 @@ impl Console {
         shape: Shape,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        money: Money,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, writing: Mutex::new(()) }
+        Console { registry, directory, pepper, shape, clock, random, money, writing: Mutex::new(()) }
     }
 
-    /// Serves a call. The answer's status is 200, as everywhere in the Administration API.
+    /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.
     ///
     /// # Errors
     /// In the API's shape: what is wrong with the call, or that the store cannot be written.
-    pub async fn serve(&self, call: &Call<'_>) -> Answer {
+    pub async fn serve(&self, call: &Call<'_>) -> Result<String, Refusal> {
+        if call.endpoint.path == costs::PATH {
+            // Amounts in it are exact decimal numbers, which a JSON value cannot hold.
+            return self.report_costs(call).await;
+        }
+        self.answer(call).await.map(|answer| answer.to_string())
+    }
+
+    async fn answer(&self, call: &Call<'_>) -> Answer {
         if call.endpoint.method == Method::Get {
             return self.perform(call).await;
         }
@@ -123,6 +183,9 @@ impl Console {
 
     async fn perform(&self, call: &Call<'_>) -> Answer {
         use Method::{Delete, Get, Post};
+        if let Some(path) = call.endpoint.path.strip_prefix("/v1/sallyport") {
+            return self.perform_ours(call, path).await;
+        }
         let path = call.endpoint.path.strip_prefix("/v1/organization").unwrap_or(call.endpoint.path);
         match (call.endpoint.method, path) {
             (Get, "/projects") => self.list_projects(call),
@@ -153,11 +216,32 @@ impl Console {
             (Get, "/admin_api_keys/{key_id}") => self.retrieve_admin_key(call),
             (Delete, "/admin_api_keys/{key_id}") => self.delete_admin_key(call).await,
             (Get, "/audit_logs") => self.list_audit_events(call).await,
+            (Get, "/spend_limit" | "/projects/{project_id}/spend_limit") => self.retrieve_spend_limit(call).await,
+            (Post, "/spend_limit" | "/projects/{project_id}/spend_limit") => self.put_spend_limit(call).await,
+            (Delete, "/spend_limit" | "/projects/{project_id}/spend_limit") => self.delete_spend_limit(call).await,
+            (Get, "/spend_alerts" | "/projects/{project_id}/spend_alerts") => self.list_alerts(call),
+            (Post, "/spend_alerts" | "/projects/{project_id}/spend_alerts") => self.create_alert(call).await,
+            (Get, "/spend_alerts/{alert_id}" | "/projects/{project_id}/spend_alerts/{alert_id}") => {
+                self.retrieve_alert(call)
+            }
+            (Post, "/spend_alerts/{alert_id}" | "/projects/{project_id}/spend_alerts/{alert_id}") => {
+                self.update_alert(call).await
+            }
+            (Delete, "/spend_alerts/{alert_id}" | "/projects/{project_id}/spend_alerts/{alert_id}") => {
+                self.delete_alert(call).await
+            }
+            (Get, "/projects/{project_id}/rate_limits") => self.list_rate_limits(call),
+            (Post, "/projects/{project_id}/rate_limits/{rate_limit_id}") => self.update_rate_limit(call).await,
+            (Get, path) if path.starts_with("/usage/") => self.report_usage(call, &path["/usage/".len()..]).await,
             _ => Err(Refusal::new(
                 Reason::NotServed,
                 "This operation of the Administration API is not served by this version of Sallyport.",
             )),
         }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.unix_seconds()
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

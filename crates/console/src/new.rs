@@ -63,6 +63,7 @@ impl Maker<'_> {
             created_at: self.clock.unix_seconds(),
             created_by: meant.created_by.cloned(),
             expires_at: meant.expires_at,
+            rates: Default::default(),
         };
         NewKey { record, secret }
     }

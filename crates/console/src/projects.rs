@@ -86,6 +86,8 @@ impl Console {
             synonyms: synonyms(&fields)?.unwrap_or_default(),
             external_key_id: fields.text("external_key_id")?,
             residency: residency(&fields)?,
+            money: Default::default(),
+            rates: Default::default(),
         };
         self.refuse_taken(&project)?;
         let payload = json!({"id": project.id.as_str(), "data": changes(&project)});

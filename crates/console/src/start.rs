@@ -48,6 +48,8 @@ impl Console {
             synonyms: Vec::new(),
             external_key_id: None,
             residency: None,
+            money: Default::default(),
+            rates: Default::default(),
         };
         let key = |kind, name, project| {
             maker.key(&KeyFor { kind, name, project, service_account: None, created_by: None, expires_at: None })
@@ -64,7 +66,17 @@ impl Console {
         let events = events.into_iter().map(|event| maker.event(event)).collect();
         registry.commit(&RecordedAct::new(act, events)?).await?;
         let started = Started { project: project.id.clone(), admin_key: admin.secret, project_key: first.secret };
-        Ok((Records { organization, projects: vec![project], service_accounts: Vec::new(), keys }, started))
+        let records = Records {
+            organization,
+            projects: vec![project],
+            service_accounts: Vec::new(),
+            keys,
+            limits: Vec::new(),
+            alerts: Vec::new(),
+            webhooks: Vec::new(),
+            prices: Vec::new(),
+        };
+        Ok((records, started))
     }
 
     /// Makes a new admin key offline, audited as done on the machine itself.

@@ -1,25 +1,36 @@
+mod holds;
+mod limits;
+mod prices;
+mod rates;
+mod reports;
+mod telling;
 mod writing;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 use backends::sqlite::Sqlite;
 use keys::{Kind, SystemRandom};
+use ledger::Patience;
 use serde_json::json;
 use store::{AuditFilter, AuditPage, KeyId, Records};
 
 use super::*;
 
-struct Fixed(AtomicI64);
+/// The time at which every test begins: 2023-11-14T22:13:20Z.
+const START: i64 = 1_700_000_000;
+
+/// A clock that goes on by so much at each look, and when a test moves it.
+struct Fixed(AtomicI64, i64);
 
 impl Clock for Fixed {
     fn unix_seconds(&self) -> i64 {
-        self.0.fetch_add(1, SeqCst)
+        self.0.fetch_add(self.1, SeqCst)
     }
 }
 
 /// A real store that can be told to fail.
 struct Failing {
-    store: Sqlite,
+    store: Arc<Sqlite>,
     is_down: AtomicBool,
 }
 
@@ -48,34 +59,87 @@ struct World {
     project: String,
     secrets: Vec<String>,
     folder: tempfile::TempDir,
+    clock: Arc<Fixed>,
+    /// How often the notifier was woken.
+    woken: Arc<AtomicUsize>,
+    /// The keeper of the ledger runs until this is dropped.
+    _keeping: tokio::sync::watch::Sender<bool>,
 }
 
+/// A gate whose clock goes on by a second at each look.
 async fn world() -> World {
+    world_at_pace(1).await
+}
+
+/// A gate whose clock stands.
+async fn still_world() -> World {
+    world_at_pace(0).await
+}
+
+async fn world_at_pace(pace: i64) -> World {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Sqlite::open(folder.path()).await.expect("opens");
-    let store = Arc::new(Failing { store, is_down: AtomicBool::new(false) });
-    let clock = Arc::new(Fixed(AtomicI64::new(1_700_000_000)));
+    let sqlite = Arc::new(Sqlite::open(folder.path()).await.expect("opens"));
+    let store = Arc::new(Failing { store: Arc::clone(&sqlite), is_down: AtomicBool::new(false) });
+    let clock = Arc::new(Fixed(AtomicI64::new(START), pace));
     let (pepper, shape) = (Pepper::new(&[9; 32]), Shape::default());
     let (records, started) = Console::start(&*store, &pepper, &shape, &*clock, &SystemRandom).await.expect("starts");
     let directory = Arc::new(Directory::new(records));
     let digest = pepper.digest(started.admin_key.expose());
     let caller = Arc::clone(directory.snapshot().key(&digest).expect("the admin key"));
     let secrets = vec![started.admin_key.expose().to_owned(), started.project_key.expose().to_owned()];
-    let console = Console::new(store.clone(), directory, pepper, shape, clock, Arc::new(SystemRandom));
-    World { console, store, caller, project: started.project.to_string(), secrets, folder }
+    let ledger_clock: Arc<dyn Clock> =
+        if pace == 0 { clock.clone() } else { Arc::new(Fixed(AtomicI64::new(START), 0)) };
+    let ledger = Ledger::new(Vec::new(), ledger_clock, Patience::default());
+    let (keeper, _) = ledger::enter(&ledger, &*sqlite).await.expect("enters");
+    let (keeping, stop) = tokio::sync::watch::channel(false);
+    tokio::spawn(ledger::keep(keeper, sqlite.clone(), Arc::clone(&ledger), stop));
+    let woken = Arc::new(AtomicUsize::new(0));
+    let waking = Arc::clone(&woken);
+    let money = Money {
+        ledger,
+        ledger_store: sqlite.clone(),
+        reports: sqlite.clone(),
+        outbox: sqlite,
+        prices: Arc::new(Prices::new(&[]).expect("the shipped table")),
+        master_key: Arc::new(MasterKey::from_text(&"ab".repeat(32)).expect("hexadecimal")),
+        wake_notifier: Box::new(move || {
+            waking.fetch_add(1, SeqCst);
+        }),
+    };
+    let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), Arc::new(SystemRandom), money);
+    let project = started.project.to_string();
+    World { console, store, caller, project, secrets, folder, clock, woken, _keeping: keeping }
 }
 
 impl World {
-    /// Calls `METHOD /v1/organization/…?query` with a body.
+    /// Calls `METHOD /v1/organization/…?query`, or a path under `/v1/sallyport`, with a body.
     async fn call(&self, method: &str, target: &str, body: Value) -> Answer {
         self.call_as(&self.caller, method, target, body).await
     }
 
     async fn call_as(&self, caller: &Arc<KeyEntry>, method: &str, target: &str, body: Value) -> Answer {
-        let path = format!("/v1/organization{target}");
+        self.text_as(caller, method, target, body).await.map(|text| serde_json::from_str(&text).expect("JSON"))
+    }
+
+    /// The answer as it is sent.
+    async fn text_as(
+        &self,
+        caller: &Arc<KeyEntry>,
+        method: &str,
+        target: &str,
+        body: Value,
+    ) -> Result<String, Refusal> {
+        let path = match target.starts_with("/v1/") {
+            true => target.to_owned(),
+            false => format!("/v1/organization{target}"),
+        };
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let found = wire::endpoint::find(method, path).unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
-        let params: Vec<_> = found.params.iter().map(|(name, value)| (name, value.to_owned())).collect();
+        let params: Vec<_> = found
+            .params
+            .iter()
+            .map(|(name, value)| (name, wire::target::decode(value).expect("text").into_owned()))
+            .collect();
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let call = Call {
             endpoint: found.endpoint,

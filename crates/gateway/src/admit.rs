@@ -61,7 +61,7 @@ pub(crate) fn admit(
             Ok(Some(admission))
         }
         Err(limited) => {
-            record.rates = Some(limited.gauges);
+            record.rates = Some(*limited.gauges);
             Err(refusal(&limited))
         }
     }

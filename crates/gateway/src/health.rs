@@ -1,5 +1,7 @@
 //! What machines ask about the gate itself: alive, ready, metrics. No key is needed, nothing secret is told.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use wire::refusal::{Reason, Refusal};
 
@@ -46,5 +48,7 @@ fn metrics(gate: &Gate) -> String {
     gate.metrics.in_flight.set(i64::try_from(gate.in_flight()).unwrap_or(i64::MAX));
     gate.metrics.body_memory_bytes.set(i64::try_from(gate.bodies.used()).unwrap_or(i64::MAX));
     gate.metrics.log_lines_dropped.set(i64::try_from(gate.log.dropped()).unwrap_or(i64::MAX));
+    let price_age_days = gate.money.prices.table().age_days(gate.clock.unix_seconds());
+    gate.metrics.money.copy(&gate.money.ledger, gate.reading_on.load(Relaxed), price_age_days);
     gate.metrics.text()
 }

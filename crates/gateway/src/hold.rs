@@ -37,8 +37,6 @@ const RUN_HEADER: &str = "x-sallyport-run";
 const TAG_HEADER: &str = "x-sallyport-tag";
 /// Longest name of a run or tag.
 const NAME_CHARS_MAX: usize = 128;
-/// Bytes of an end user's keyed hash that are kept: nobody finds another name with the same.
-const END_USER_BYTES: usize = 16;
 /// Output tokens of a request to the embedded model that sets no cap: it fills its whole context otherwise.
 const LOCAL_OUTPUT_TOKENS_DEFAULT: u64 = 512;
 /// The model of a moderation that names none.
@@ -140,7 +138,7 @@ impl Claim<'_> {
             settled_at: now,
             project: project.id.clone(),
             key: self.resolved.caller.key.key.id.clone(),
-            end_user: asked.end_user.as_deref().map(|user| end_user(gate, project, user)),
+            end_user: asked.end_user.as_deref().map(|user| gate.pepper.end_user(project.id.as_str(), user)),
             run,
             tag: single(self.headers, TAG_HEADER)?.map(|tag| name(TAG_HEADER, tag)).transpose()?,
             kind: kind(endpoint.meter),
@@ -164,12 +162,6 @@ fn name(header: &'static str, value: &str) -> Result<String, Refusal> {
     let value = value.trim();
     let is_good = (1..=NAME_CHARS_MAX).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
     if is_good { Ok(value.to_owned()) } else { Err(words::bad_name(header, NAME_CHARS_MAX)) }
-}
-
-/// An end user's name under a keyed hash: the same within a project, nobody's outside it, and no personal data.
-fn end_user(gate: &Gate, project: &Project, user: &str) -> String {
-    let digest = gate.pepper.digest(&format!("end user\n{}\n{user}", project.id));
-    digest.as_bytes()[..END_USER_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const fn kind(meter: Meter) -> UsageKind {

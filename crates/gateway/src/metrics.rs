@@ -1,5 +1,7 @@
 //! Prometheus metrics. Counting is an atomic add; series are made when they first count.
 
+mod money;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use wire::refusal::Refusal;
 
 use crate::record::Ended;
 use crate::resolve::Row;
+pub(crate) use money::MoneyMetrics;
 
 /// Status classes, 1xx to 5xx.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -63,6 +66,8 @@ pub(crate) struct Metrics {
     pub(crate) owner_write_failures: Counter,
     /// Object ids that another project owned already.
     pub(crate) owner_conflicts: Counter,
+    /// What the ledger counts.
+    pub(crate) money: MoneyMetrics,
 }
 
 impl Default for Metrics {
@@ -95,6 +100,7 @@ impl Default for Metrics {
             owner_write_failures.clone(),
         );
         registry.register("owner_conflicts", "Object ids that another project owned", owner_conflicts.clone());
+        let money = MoneyMetrics::register(&mut registry);
         Metrics {
             registry,
             requests,
@@ -109,6 +115,7 @@ impl Default for Metrics {
             upstream_retries,
             owner_write_failures,
             owner_conflicts,
+            money,
         }
     }
 }

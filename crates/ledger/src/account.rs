@@ -3,10 +3,13 @@
 //! Promise: `granted − available = held + unjournaled`, where `granted` is never more than the watermark that the store
 //! keeps for this process. Requests take from the purse and put back; only the keeper changes `granted`.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
 
+use arc_swap::ArcSwap;
 use pricing::Nano;
+use store::{Clock, SpendLimit};
 use tokio::sync::Notify;
 
 use crate::port::{AccountKey, LeaseState};
@@ -28,16 +31,23 @@ pub(crate) enum Contact {
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) key: AccountKey,
+    /// The limit in force.
+    terms: ArcSwap<SpendLimit>,
     /// Whether it only counts what it would refuse.
     is_shadow: AtomicBool,
+    /// While a change of the limit is under way nothing is granted.
+    is_frozen: AtomicBool,
     pub(crate) purse: Purse,
-    /// Calls that run or are not journaled yet, and those journaled.
-    calls_open: AtomicU64,
-    calls_settled: AtomicU64,
+    /// Calls, settled ones included: one word, so that none is counted twice or not at all while it is journaled.
+    calls: AtomicI64,
+    /// The settled ones of them; the keeper's own.
+    calls_settled: AtomicI64,
     granted: AtomicI64,
     unjournaled: AtomicI64,
-    /// What waiting requests lack, together.
+    /// What waiting requests want to hold, together.
     wanted: AtomicI64,
+    /// What a running stream wanted in vain since the keeper was here.
+    asked: AtomicI64,
     waiting: AtomicU32,
     /// Largest hold lately.
     largest_hold: AtomicI64,
@@ -47,6 +57,8 @@ pub(crate) struct Account {
     /// What the store could still lease, when it was asked last.
     unleased: AtomicU64,
     contact: AtomicU8,
+    /// Whether the store ever answered: what is settled is known.
+    is_known: AtomicBool,
     /// How often the keeper was here.
     turn: AtomicU64,
     is_dirty: AtomicBool,
@@ -57,16 +69,19 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(key: AccountKey, is_shadow: bool) -> Account {
+    pub(crate) fn new(key: AccountKey, terms: Arc<SpendLimit>) -> Account {
         Account {
             key,
-            is_shadow: AtomicBool::new(is_shadow),
+            is_shadow: AtomicBool::new(terms.is_shadow),
+            terms: ArcSwap::new(terms),
+            is_frozen: AtomicBool::new(false),
             purse: Purse::default(),
-            calls_open: AtomicU64::new(0),
-            calls_settled: AtomicU64::new(0),
+            calls: AtomicI64::new(0),
+            calls_settled: AtomicI64::new(0),
             granted: AtomicI64::new(0),
             unjournaled: AtomicI64::new(0),
             wanted: AtomicI64::new(0),
+            asked: AtomicI64::new(0),
             waiting: AtomicU32::new(0),
             largest_hold: AtomicI64::new(0),
             limit: AtomicU64::new(0),
@@ -74,6 +89,7 @@ impl Account {
             leased_elsewhere: AtomicU64::new(0),
             unleased: AtomicU64::new(0),
             contact: AtomicU8::new(Contact::New as u8),
+            is_known: AtomicBool::new(false),
             turn: AtomicU64::new(0),
             is_dirty: AtomicBool::new(false),
             refused: AtomicU64::new(0),
@@ -81,44 +97,78 @@ impl Account {
         }
     }
 
-    /// Takes a request's worst case.
-    ///
-    /// # Errors
-    /// With what is lacking.
-    pub(crate) fn take(&self, held: i64) -> Result<(), i64> {
+    /// Takes a request's worst case; whether it was there.
+    pub(crate) fn take(&self, held: i64) -> bool {
         if self.is_shadow() {
             self.purse.put(-held);
-        } else {
-            self.purse.take(held).map_err(|there| held.saturating_sub(there))?;
+        } else if self.purse.take(held).is_err() {
+            return false;
+        } else if self.is_frozen() {
+            // Looked at after taking: a change freezes first and empties the purse then, so that what was taken without
+            // seeing it frozen was taken before.
+            self.purse.put(held);
+            return false;
         }
-        if held > self.largest_hold.load(SeqCst) {
-            self.largest_hold.store(held, SeqCst);
-        }
-        Ok(())
+        self.largest_hold.fetch_max(held, SeqCst);
+        true
     }
 
     /// Counts a call, unless as many are made already as may be.
     pub(crate) fn take_call(&self, calls_max: Option<u64>) -> bool {
-        let calls_max = calls_max.filter(|_| !self.is_shadow()).unwrap_or(u64::MAX);
-        // Journaling adds to the settled ones before it takes from the open ones: a call may count twice for a moment,
-        // never not at all.
-        let may = |open: u64| calls_max == u64::MAX || self.calls_settled.load(SeqCst) + open < calls_max;
-        let open = |open| may(open).then_some(open + 1);
-        self.calls_open.fetch_update(SeqCst, SeqCst, open).is_ok()
+        let calls_max = calls_max.filter(|_| !self.is_shadow()).and_then(|max| i64::try_from(max).ok());
+        let one_more = |calls| calls_max.is_none_or(|max| calls < max).then_some(calls + 1);
+        self.calls.fetch_update(SeqCst, SeqCst, one_more).is_ok()
     }
 
     /// A call that was not made.
     pub(crate) fn give_call(&self) {
-        self.calls_open.fetch_sub(1, SeqCst);
+        self.calls.fetch_sub(1, SeqCst);
     }
 
     pub(crate) fn is_shadow(&self) -> bool {
         self.is_shadow.load(SeqCst)
     }
 
-    /// Another mode. What is granted is the keeper's next concern.
-    pub(crate) fn set_shadow(&self, is_shadow: bool) {
-        self.is_shadow.store(is_shadow, SeqCst);
+    /// Whether a limit in shadow would refuse what it just counted.
+    pub(crate) fn would_refuse(&self, calls_max: Option<u64>) -> bool {
+        let is_over = |max: u64| u64::try_from(self.calls.load(SeqCst)).is_ok_and(|calls| calls > max);
+        self.is_shadow() && self.is_known() && (self.purse.available() < 0 || calls_max.is_some_and(is_over))
+    }
+
+    /// Whether the account still stands as it did before its limit was lowered, or before a raise of it ended.
+    pub(crate) fn is_stale(&self, clock: &dyn Clock) -> bool {
+        let terms = self.terms.load();
+        let amount = if terms.raise.is_some() { terms.amount_at(clock.unix_seconds()) } else { terms.amount };
+        self.limit() > amount && !self.is_shadow()
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen.load(SeqCst)
+    }
+
+    // What only changes of limits call, in the keeper's stead.
+
+    /// Other terms. What is granted is the keeper's next concern; what was granted in shadow was never leased.
+    pub(crate) fn set_terms(&self, terms: Arc<SpendLimit>) {
+        let was_shadow = self.is_shadow.swap(terms.is_shadow, SeqCst);
+        if was_shadow && !terms.is_shadow {
+            self.fenced();
+        }
+        self.terms.store(terms);
+    }
+
+    /// Takes what is in stock out of reach until [`Account::thaw`].
+    pub(crate) fn freeze(&self) {
+        self.is_frozen.store(true, SeqCst);
+        if !self.is_shadow() {
+            self.withdraw(i64::MAX);
+        }
+    }
+
+    /// Ends a freeze, and wakes who waits: the limit may be higher, or gone.
+    pub(crate) fn thaw(&self) {
+        self.is_frozen.store(false, SeqCst);
+        self.changed.notify_waiters();
     }
 
     /// Ends a hold: `charged` of it was used. More than it held makes a debt.
@@ -144,22 +194,36 @@ impl Account {
         self.is_dirty.store(false, SeqCst);
     }
 
-    /// Whether less is left than the keeper wants in stock.
+    /// Whether less is left than the keeper wants in stock, or nobody has asked the store yet.
     pub(crate) fn is_low(&self) -> bool {
-        !self.is_shadow() && self.purse.available() < self.largest_hold.load(SeqCst)
+        match self.is_shadow() {
+            true => self.contact() == Contact::New,
+            false => self.purse.available() < self.largest_hold.load(SeqCst),
+        }
     }
 
     /// Attaches a hold that was granted before the account was there: whatever it is, it is in use.
     pub(crate) fn attach(&self, held: i64) {
         self.purse.put(-held);
-        self.calls_open.fetch_add(1, SeqCst);
+        self.calls.fetch_add(1, SeqCst);
     }
 
-    /// Begins to wait for `lack`.
-    pub(crate) fn want(&self, lack: i64) -> Wanting<'_> {
-        self.wanted.fetch_add(lack, SeqCst);
+    /// Attaches a request that ended before the account was there, and is not journaled yet.
+    pub(crate) fn attach_ended(&self, charged: i64) {
+        self.unjournaled.fetch_add(charged, SeqCst);
+        self.attach(charged);
+    }
+
+    /// Begins to wait for an amount: all of it, since what is there now may be gone when the keeper comes.
+    pub(crate) fn want(self: &Arc<Self>, amount: i64) -> Wanting {
+        self.wanted.fetch_add(amount, SeqCst);
         self.waiting.fetch_add(1, SeqCst);
-        Wanting { account: self, lack }
+        Wanting { account: Arc::clone(self), amount, since_turn: self.turn() }
+    }
+
+    /// Asks the keeper for what a stream wanted in vain, without waiting for it.
+    pub(crate) fn ask(&self, more: i64) {
+        self.asked.fetch_max(more, SeqCst);
     }
 
     pub(crate) fn wanted(&self) -> i64 {
@@ -172,6 +236,11 @@ impl Account {
             1 => Contact::Answered,
             _ => Contact::Down,
         }
+    }
+
+    /// Whether what is settled is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_known.load(SeqCst)
     }
 
     /// Whether asking the store could bring more: it has not answered, or has something left, or this process returns
@@ -230,10 +299,21 @@ impl Account {
         self.granted.load(SeqCst).saturating_sub(self.purse.available())
     }
 
+    /// Whether nobody has or wants anything of it, and all is journaled.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.used() == 0 && self.wanted() == 0 && self.calls.load(SeqCst) == self.calls_settled.load(SeqCst)
+    }
+
+    /// What streams asked for since the last time.
+    pub(crate) fn take_asked(&self) -> i64 {
+        self.asked.swap(0, SeqCst)
+    }
+
     /// The largest hold since it was asked last, which then counts a sixteenth less.
     pub(crate) fn fading_largest_hold(&self) -> i64 {
         let largest = self.largest_hold.load(SeqCst);
-        self.largest_hold.store(largest - largest / 16, SeqCst);
+        // Unless a larger one came meanwhile.
+        let _ = self.largest_hold.compare_exchange(largest, largest - largest / 16, SeqCst, SeqCst);
         largest
     }
 
@@ -256,8 +336,9 @@ impl Account {
 
     /// What a write has made of it: `journaled`, in so many `calls`, was settled from the lease.
     pub(crate) fn written(&self, journaled: i64, calls: u64, state: &LeaseState) {
-        self.calls_settled.store(state.calls, SeqCst);
-        self.calls_open.fetch_sub(calls, SeqCst);
+        let [calls, settled] = [calls, state.calls].map(|calls| i64::try_from(calls).unwrap_or(i64::MAX / 2));
+        let settled_before = self.calls_settled.swap(settled, SeqCst);
+        self.calls.fetch_add(settled - settled_before - calls, SeqCst);
         self.unjournaled.fetch_sub(journaled, SeqCst);
         let before = self.granted.fetch_sub(journaled, SeqCst) - journaled;
         let granted = if self.is_shadow() {
@@ -277,6 +358,7 @@ impl Account {
         // The lease above the watermark is as good as unleased: one more write brings it.
         self.unleased.store(unleased.plus(state.amount.minus(state.watermark)).0, SeqCst);
         self.contact.store(Contact::Answered as u8, SeqCst);
+        self.is_known.store(true, SeqCst);
         self.turn.fetch_add(1, SeqCst);
         self.changed.notify_waiters();
     }
@@ -296,14 +378,16 @@ impl Account {
 }
 
 /// A request waits while this lives.
-pub(crate) struct Wanting<'a> {
-    account: &'a Account,
-    lack: i64,
+pub(crate) struct Wanting {
+    pub(crate) account: Arc<Account>,
+    amount: i64,
+    /// The account's turn when it began.
+    pub(crate) since_turn: u64,
 }
 
-impl Drop for Wanting<'_> {
+impl Drop for Wanting {
     fn drop(&mut self) {
-        self.account.wanted.fetch_sub(self.lack, SeqCst);
+        self.account.wanted.fetch_sub(self.amount, SeqCst);
         self.account.waiting.fetch_sub(1, SeqCst);
     }
 }

@@ -4,8 +4,7 @@
 //! for each end user, run or tag makes an account at first use, and their number is bounded.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use store::{KeyId, ProjectId, Scope, Sharded, SpendLimit, UsageRow};
@@ -17,52 +16,75 @@ use crate::port::AccountKey;
 /// been idle: an attacker who makes up names must not fill the memory. An account takes some 400 bytes.
 pub const NAMES_MAX: usize = 100_000;
 
-/// A limit with the account in force.
+/// A limit with its accounts.
+///
+/// There is one account for each window that somebody still has, and never two for the same: about a period's end
+/// requests of both windows come, and a stream that began before it runs on.
 #[derive(Debug)]
 pub(crate) struct Meter {
     pub(crate) scope: Scope,
     limit: ArcSwap<SpendLimit>,
+    /// The latest window's.
     current: ArcSwapOption<Account>,
-    /// While a change of the limit is under way nothing new is granted.
-    pub(crate) is_frozen: AtomicBool,
+    /// Every one that may still be in use; those that are forgotten everywhere else die.
+    accounts: Mutex<Vec<Weak<Account>>>,
 }
 
 impl Meter {
     fn new(scope: Scope, limit: Arc<SpendLimit>) -> Meter {
-        Meter { scope, limit: ArcSwap::new(limit), current: ArcSwapOption::empty(), is_frozen: AtomicBool::new(false) }
+        let (current, accounts) = (ArcSwapOption::empty(), Mutex::default());
+        Meter { scope, limit: ArcSwap::new(limit), current, accounts }
     }
 
     pub(crate) fn limit(&self) -> Arc<SpendLimit> {
         self.limit.load_full()
     }
 
-    pub(crate) fn set_limit(&self, limit: Arc<SpendLimit>) {
-        if let Some(account) = self.current.load().as_ref() {
-            account.set_shadow(limit.is_shadow);
-        }
-        self.limit.store(limit);
+    pub(crate) fn set_limit(&self, limit: &Arc<SpendLimit>) {
+        let accounts = self.lock();
+        self.limit.store(Arc::clone(limit));
+        accounts.iter().filter_map(Weak::upgrade).for_each(|account| account.set_terms(Arc::clone(limit)));
     }
 
-    /// The account that was used last.
-    pub(crate) fn current(&self) -> Option<Arc<Account>> {
-        self.current.load_full()
+    /// Every account that is in use.
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The account of a moment; a new one where its window is not the one in force.
+    /// The account of a moment's window.
     pub(crate) fn account(&self, at: i64) -> Arc<Account> {
-        let fits = |account: &Arc<Account>| account.key.window.contains(at);
-        if let Some(account) = self.current.load().as_ref().filter(|account| fits(account)) {
+        if let Some(account) = self.current.load().as_ref().filter(|account| account.key.window.contains(at)) {
             return Arc::clone(account);
         }
-        let limit = self.limit.load();
+        self.account_of_another_window(at)
+    }
+
+    fn account_of_another_window(&self, at: i64) -> Arc<Account> {
+        let mut accounts = self.lock();
+        accounts.retain(|account| account.strong_count() > 0);
+        let known = accounts.iter().filter_map(Weak::upgrade).find(|account| account.key.window.contains(at));
+        if let Some(account) = known {
+            return account;
+        }
+        let limit = self.limit.load_full();
         let key = AccountKey { limit: limit.id.clone(), scope: self.scope.clone(), window: limit.period.window(at) };
-        let fresh = Some(Arc::new(Account::new(key, limit.is_shadow)));
-        let before = self.current.rcu(|current| match current {
-            Some(account) if fits(account) => Some(Arc::clone(account)),
-            _ => fresh.clone(),
-        });
-        // Somebody else's, if it was there in time; ours otherwise.
-        before.filter(fits).or(fresh).expect("one of the two is there")
+        let account = Arc::new(Account::new(key, limit));
+        accounts.push(Arc::downgrade(&account));
+        let is_later = |current: &Arc<Account>| current.key.window.starts_at < account.key.window.starts_at;
+        if self.current.load().as_ref().is_none_or(is_later) {
+            self.current.store(Some(Arc::clone(&account)));
+        }
+        account
+    }
+
+    /// Whether nobody but the meter has an account of it.
+    fn is_unused(&self) -> bool {
+        let current = usize::from(self.current.load().is_some());
+        self.lock().iter().map(Weak::strong_count).sum::<usize>() <= current
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Account>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,9 +100,16 @@ impl Family {
         Family { limit: ArcSwap::new(limit), members: Mutex::default() }
     }
 
+    fn set_limit(&self, limit: &Arc<SpendLimit>) {
+        // Under the lock, or a member that is made meanwhile would keep the limit before.
+        let members = self.lock();
+        self.limit.store(Arc::clone(limit));
+        members.values().for_each(|meter| meter.set_limit(limit));
+    }
+
     /// The meter of a name, made at first use; `None` when there are too many.
     fn member(&self, name: &str) -> Option<Arc<Meter>> {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = self.lock();
         if let Some(meter) = members.get(name) {
             return Some(Arc::clone(meter));
         }
@@ -93,25 +122,32 @@ impl Family {
         Some(meter)
     }
 
-    /// The meter of one end user, run or tag, if it is in use.
-    pub(crate) fn member_if_there(&self, scope: &Scope) -> Option<Arc<Meter>> {
-        let (Scope::EndUser(_, name) | Scope::Run(_, name) | Scope::Tag(_, name)) = scope else { return None };
-        self.members.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
     pub(crate) fn members(&self) -> Vec<Arc<Meter>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.lock().values().cloned().collect()
     }
 
-    /// Forgets a member whose account came to rest; a request that still has the meter keeps it alive and correct,
-    /// because the account is found in the meter.
+    /// Forgets a member whose account came to rest, unless somebody has it, or an account of it.
     pub(crate) fn forget(&self, scope: &Scope) {
         let (Scope::EndUser(_, name) | Scope::Run(_, name) | Scope::Tag(_, name)) = scope else { return };
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        if members.get(name).is_some_and(|meter| Arc::strong_count(meter) == 1) {
+        let mut members = self.lock();
+        if members.get(name).is_some_and(is_unused) {
             members.remove(name);
         }
     }
+
+    /// Forgets every member that nobody has: those of requests that were refused before they took anything, too.
+    pub(crate) fn sweep(&self) {
+        self.lock().retain(|_, meter| !is_unused(meter));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Meter>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether only its family has a member. Whoever wants one needs the family's lock first, so this stays true under it.
+fn is_unused(meter: &Arc<Meter>) -> bool {
+    Arc::strong_count(meter) == 1 && meter.is_unused()
 }
 
 /// A project's limits.
@@ -209,11 +245,8 @@ impl Book {
         self.raised.extend(limit.raise.map(|_| Arc::clone(&limit)));
         match self.by_id.get(&limit.id) {
             // Same scope and period: only figures changed. Anything else is another limit.
-            Some(Entry::One(meter)) if same_place(&meter.limit(), &limit) => return meter.set_limit(limit),
-            Some(Entry::Each(family)) if same_place(&family.limit.load(), &limit) => {
-                family.members().iter().for_each(|meter| meter.set_limit(Arc::clone(&limit)));
-                return family.limit.store(limit);
-            }
+            Some(Entry::One(meter)) if same_place(&meter.limit(), &limit) => return meter.set_limit(&limit),
+            Some(Entry::Each(family)) if same_place(&family.limit.load(), &limit) => return family.set_limit(&limit),
             Some(_) => self.remove(&limit.id),
             None => {}
         }
@@ -278,30 +311,40 @@ impl Book {
 
     /// The meters that apply to a request, the most specific first: its refusal is the one that is reported.
     pub(crate) fn meters(&self, row: &UsageRow) -> Result<Vec<Arc<Meter>>, NoMeter> {
+        let (found, missing) = self.find_meters(row);
+        missing.map_or(Ok(found), Err)
+    }
+
+    /// The meters that apply to a request that was let through: a name that it lacks was not asked for then.
+    pub(crate) fn meters_of_running(&self, row: &UsageRow) -> Vec<Arc<Meter>> {
+        self.find_meters(row).0
+    }
+
+    fn find_meters(&self, row: &UsageRow) -> (Vec<Arc<Meter>>, Option<NoMeter>) {
         let mut found = Vec::new();
         let project = self.projects.get(&row.project);
-        if let Some(project) = project.filter(|project| !project.families.is_empty() || !project.named.is_empty()) {
-            named_meters(project, row, &mut found)?;
-        }
+        let has_names = |project: &&Arc<ProjectMeters>| !project.families.is_empty() || !project.named.is_empty();
+        let missing = project.filter(has_names).and_then(|project| named_meters(project, row, &mut found));
         found.extend(self.keys.get(&row.key).into_iter().flat_map(|meters| meters.iter().cloned()));
         found.extend(project.into_iter().flat_map(|project| project.own.iter().cloned()));
         found.extend(self.organization.iter().cloned());
-        Ok(found)
+        (found, missing)
     }
 }
 
-/// Adds the meters of the request's run, end user and tag.
-fn named_meters(project: &ProjectMeters, row: &UsageRow, found: &mut Vec<Arc<Meter>>) -> Result<(), NoMeter> {
+/// Adds the meters of the request's run, end user and tag; the first that cannot be said is returned.
+fn named_meters(project: &ProjectMeters, row: &UsageRow, found: &mut Vec<Arc<Meter>>) -> Option<NoMeter> {
     let scopes = [
         (row.run.as_ref(), Scope::Run(row.project.clone(), String::new()), false),
         (row.end_user.as_ref(), Scope::EndUser(row.project.clone(), String::new()), true),
         (row.tag.as_ref(), Scope::Tag(row.project.clone(), String::new()), false),
     ];
+    let mut missing = None;
     for (name, each, is_required) in scopes {
         let families = project.families.iter().filter(|family| family.limit.load().scope == each);
         let Some(name) = name else {
             if is_required && families.clone().next().is_some() {
-                return Err(NoMeter::Nameless(each));
+                missing = missing.or(Some(NoMeter::Nameless(each)));
             }
             continue;
         };
@@ -309,12 +352,16 @@ fn named_meters(project: &ProjectMeters, row: &UsageRow, found: &mut Vec<Arc<Met
         found.extend(own.iter().cloned());
         for family in families {
             let period = family.limit.load().period;
-            if own.iter().all(|meter| meter.limit().period != period) {
-                found.push(family.member(name).ok_or_else(|| NoMeter::TooManyNames(each.clone()))?);
+            if own.iter().any(|meter| meter.limit().period == period) {
+                continue;
+            }
+            match family.member(name) {
+                Some(meter) => found.push(meter),
+                None => missing = missing.or_else(|| Some(NoMeter::TooManyNames(each.clone()))),
             }
         }
     }
-    Ok(())
+    missing
 }
 
 fn same_place(before: &SpendLimit, after: &SpendLimit) -> bool {
@@ -330,22 +377,22 @@ fn project_of(scope: &Scope) -> Option<&ProjectId> {
     }
 }
 
-/// Freezes a meter while this lives.
-pub(crate) struct Frozen(Vec<Arc<Meter>>);
+/// Freezes accounts while this lives.
+pub(crate) struct Frozen(Vec<Arc<Account>>);
 
 impl Frozen {
-    pub(crate) fn new(meters: Vec<Arc<Meter>>) -> Frozen {
-        meters.iter().for_each(|meter| meter.is_frozen.store(true, SeqCst));
-        Frozen(meters)
+    pub(crate) fn new(accounts: Vec<Arc<Account>>) -> Frozen {
+        accounts.iter().for_each(|account| account.freeze());
+        Frozen(accounts)
     }
 
-    pub(crate) fn meters(&self) -> &[Arc<Meter>] {
+    pub(crate) fn accounts(&self) -> &[Arc<Account>] {
         &self.0
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        self.0.iter().for_each(|meter| meter.is_frozen.store(false, SeqCst));
+        self.0.iter().for_each(|account| account.thaw());
     }
 }

@@ -4,17 +4,17 @@
 //! stock under a lowered one has been returned, and nothing is granted in between that the new limit would not allow.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use pricing::Nano;
-use store::{Scope, SpendLimit};
+use store::{Scope, SpendLimit, UsageRow};
 
 use crate::account::{Account, Contact};
 use crate::book::{Book, Entry, Frozen};
 use crate::ledger::Ledger;
 use crate::open::State;
 use crate::port::AccountKey;
+use crate::purse::signed;
 
 /// How long a change waits for the keeper before it says that it is in force all the same: the book is changed already,
 /// and what the store does not know yet is not granted.
@@ -53,22 +53,22 @@ impl Ledger {
     /// Freezes a limit before its change is stored: what is in stock under it is taken out of reach.
     pub async fn begin_change(&self, limit_id: &str) -> Changing<'_> {
         let turn = self.turning.lock().await;
-        let frozen = Frozen::new(self.book().entry(limit_id).map(Entry::meters).unwrap_or_default());
-        for account in frozen.meters().iter().filter_map(|meter| meter.current()) {
-            account.withdraw(i64::MAX);
-        }
+        let meters = self.book().entry(limit_id).map(Entry::meters).unwrap_or_default();
+        let frozen = Frozen::new(meters.iter().flat_map(|meter| meter.accounts()).collect());
         Changing { ledger: self, _turn: turn, frozen }
     }
 
-    /// Whether an account's limit is being changed.
-    pub(crate) fn is_frozen(&self, key: &AccountKey) -> bool {
-        let book = self.book();
-        match book.entry(&key.limit) {
-            Some(Entry::One(meter)) => meter.is_frozen.load(SeqCst),
-            Some(Entry::Each(family)) => {
-                family.member_if_there(&key.scope).is_some_and(|meter| meter.is_frozen.load(SeqCst))
+    /// Whether an account's limit is there.
+    pub(crate) fn has_limit(&self, key: &AccountKey) -> bool {
+        self.book().entry(&key.limit).is_some()
+    }
+
+    /// Forgets end users, runs and tags that nobody has.
+    pub(crate) fn sweep(&self) {
+        for entry in self.book().entries() {
+            if let Entry::Each(family) = entry {
+                family.sweep();
             }
-            None => true,
         }
     }
 
@@ -79,41 +79,46 @@ impl Ledger {
         }
     }
 
-    /// Counts requests that run under limits that they were granted without.
+    /// Counts requests that run, or ended and are not journaled yet, under limits that they were granted without.
     fn attach_running(&self) {
         let book = self.book();
-        self.open.each(|open| {
-            let mut state = open.state();
-            let State::Granted(accounts) = &mut *state else { return };
-            // Who names no end user was let through before the limit was there.
-            let Ok(meters) = book.meters(&open.row) else { return };
-            for account in meters.iter().map(|meter| meter.account(open.row.began_at)) {
+        let attach = |row: &UsageRow, accounts: &mut Vec<Arc<Account>>, attach: &dyn Fn(&Account)| {
+            for account in book.meters_of_running(row).iter().map(|meter| meter.account(row.began_at)) {
                 if !accounts.iter().any(|known| known.key == account.key) {
-                    account.attach(open.amount());
+                    attach(&account);
                     accounts.push(account);
                 }
             }
+        };
+        self.open.each(|open| {
+            let mut state = open.state();
+            let State::Granted(accounts) = &mut *state else { return };
+            attach(&open.row, accounts, &|account| account.attach(open.amount()));
         });
+        // After the open ones: whatever was not open any more is here.
+        for entry in self.queue().iter_mut() {
+            attach(&entry.row, &mut entry.accounts, &|account| account.attach_ended(signed(entry.row.cost)));
+        }
     }
 
-    /// Waits until the keeper has settled these accounts with the store.
-    async fn settled_with_store(&self, accounts: &[Arc<Account>]) {
-        for account in accounts {
-            let before = account.turn();
-            let wait = async {
-                while account.turn() < before + 2 && account.contact() != Contact::Down {
-                    let mut changed = std::pin::pin!(account.changed.notified());
-                    changed.as_mut().enable();
-                    self.touch(account);
-                    self.urgent.notify_one();
-                    if account.turn() < before + 2 {
-                        changed.await;
-                    }
+    /// Waits until the keeper has had so many turns on each of these accounts.
+    async fn settled_with_store(&self, accounts: &[Arc<Account>], turns: u64) {
+        let mut waiting: Vec<_> = accounts.iter().map(|account| (account, account.turn() + turns)).collect();
+        let wait = async {
+            while let Some((first, _)) = waiting.first() {
+                let mut changed = std::pin::pin!(first.changed.notified());
+                changed.as_mut().enable();
+                waiting.retain(|(account, turn)| account.turn() < *turn && account.contact() != Contact::Down);
+                if waiting.is_empty() {
+                    return;
                 }
-            };
-            if tokio::time::timeout(KEEPER_WAIT, wait).await.is_err() {
-                tracing::warn!("a changed limit is in force, but the store has not confirmed its accounts yet");
+                waiting.iter().for_each(|(account, _)| self.touch(account));
+                self.urgent.notify_one();
+                changed.await;
             }
+        };
+        if tokio::time::timeout(KEEPER_WAIT, wait).await.is_err() {
+            tracing::warn!("a changed limit is in force, but the store has not confirmed its accounts yet");
         }
     }
 
@@ -124,7 +129,8 @@ impl Ledger {
         let accounts: Vec<_> = entry.meters().iter().map(|meter| meter.account(now)).collect();
         let fresh: Vec<_> =
             accounts.iter().filter(|account| account.contact() == Contact::New).map(Arc::clone).collect();
-        self.settled_with_store(&fresh).await;
+        // The turn that is under way may not have seen them.
+        self.settled_with_store(&fresh, 2).await;
         accounts.iter().map(|account| standing(account)).collect()
     }
 
@@ -153,25 +159,28 @@ impl Changing<'_> {
     /// The limit is stored: it is in force when this returns.
     pub async fn put(self, limit: SpendLimit) {
         let ledger = self.ledger;
-        // The keeper's turn is free again before it is waited for.
+        // The keeper's turn is free again before it is waited for; none was under way.
         let accounts = self.put_now(limit);
-        ledger.settled_with_store(&accounts).await;
+        ledger.settled_with_store(&accounts, 1).await;
     }
 
     /// The limit is gone from the store.
     pub async fn remove(self, limit_id: &str) {
         let ledger = self.ledger;
-        let accounts = self.apply(limit_id, |book| book.remove(limit_id));
-        ledger.settled_with_store(&accounts).await;
+        let accounts = self.remove_now(limit_id);
+        ledger.settled_with_store(&accounts, 1).await;
     }
 
     /// As [`Changing::put`], up to where the keeper has to be waited for; its accounts are returned.
     pub(crate) fn put_now(self, limit: SpendLimit) -> Vec<Arc<Account>> {
         let (id, amount) = (limit.id.clone(), limit.amount_at(self.ledger.clock.unix_seconds()));
-        for account in self.frozen.meters().iter().filter_map(|meter| meter.current()) {
-            account.cap(amount);
-        }
+        self.frozen.accounts().iter().for_each(|account| account.cap(amount));
         self.apply(&id, |book| book.put(Arc::new(limit)))
+    }
+
+    /// As [`Changing::remove`], likewise.
+    pub(crate) fn remove_now(self, limit_id: &str) -> Vec<Arc<Account>> {
+        self.apply(limit_id, |book| book.remove(limit_id))
     }
 
     fn apply(self, limit_id: &str, change: impl FnOnce(&mut Book)) -> Vec<Arc<Account>> {
@@ -185,7 +194,7 @@ impl Changing<'_> {
         ledger.attach_running();
         drop(self.frozen);
         let meters = ledger.book().entry(limit_id).map(Entry::meters).unwrap_or_default();
-        let accounts: Vec<_> = meters.iter().filter_map(|meter| meter.current()).collect();
+        let accounts: Vec<_> = meters.iter().flat_map(|meter| meter.accounts()).collect();
         accounts.iter().for_each(|account| ledger.touch(account));
         accounts
     }

@@ -80,6 +80,67 @@ impl Hold {
     }
 }
 
+impl Ledger {
+    /// Whether any limit applies to a request, one in shadow included. A request that a limit for each end user would
+    /// refuse for naming none counts, too.
+    pub fn limits_apply(&self, row: &UsageRow) -> bool {
+        self.book().meters(row).map_or(true, |meters| !meters.is_empty())
+    }
+}
+
+/// How many holds are open, for refusals that say who holds the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenCount {
+    /// In this process.
+    pub all: usize,
+    /// Of them, one key's; `None` where there are too many to look at each.
+    pub of_key: Option<usize>,
+}
+
+/// Holds that are looked at for one refusal.
+const COUNTED_MAX: usize = 2_000;
+
+impl Ledger {
+    /// How many holds are open.
+    pub fn open_holds_count(&self) -> usize {
+        self.open.count()
+    }
+
+    /// Counts open holds, one key's apart.
+    pub fn open_count(&self, key: &store::KeyId) -> OpenCount {
+        let all = self.open.count();
+        let mut of_key = 0;
+        if all > COUNTED_MAX {
+            return OpenCount { all, of_key: None };
+        }
+        self.open.each(|open| of_key += usize::from(open.row.key == *key));
+        OpenCount { all, of_key: Some(of_key) }
+    }
+}
+
+/// How near the tightest of a hold's limits is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nearness {
+    /// Whose limit.
+    pub scope: store::Scope,
+    /// Settled and held, in per cent of the limit, rounded down.
+    pub percent: u64,
+}
+
+impl Hold {
+    /// The tightest of its limits, itself included; `None` without limits.
+    pub fn nearness(&self) -> Option<Nearness> {
+        let state = self.open.state();
+        let crate::open::State::Granted(accounts) = &*state else { return None };
+        let percent = |account: &crate::account::Account| {
+            let used = account.settled().plus(account.held()).0;
+            u64::try_from(u128::from(used) * 100 / u128::from(account.limit().0.max(1))).unwrap_or(u64::MAX)
+        };
+        let nearest = accounts.iter().map(|account| (percent(account), account)).max_by_key(|(percent, _)| *percent)?;
+        Some(Nearness { scope: nearest.1.key.scope.clone(), percent: nearest.0 })
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.is_over {

@@ -9,7 +9,7 @@
 //! lately, but no more than an eighth of the room under the limit. That is a *step* of the watermark, and bounds what a
 //! crash leaves charged beyond the holds in flight. The lease itself is up to ten steps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -21,6 +21,9 @@ use crate::purse::{amount, signed};
 
 /// Most rows in a transaction: some 20 ms of writing.
 pub const ROWS_MAX: usize = 2_000;
+
+/// Most accounts in a transaction that were marked for the keeper, or are returned at a stop.
+const TARGETS_MAX: usize = 5_000;
 
 /// Steps of a lease.
 const STEPS: i64 = 10;
@@ -55,6 +58,8 @@ pub struct Keeper {
     tracked: HashMap<AccountKey, Tracked>,
     /// Where the walk over idle accounts is.
     idle_walk: Vec<AccountKey>,
+    /// When names that nobody has were forgotten last, Unix seconds.
+    swept_at: i64,
     /// Whether everything is to be returned.
     is_closing: bool,
 }
@@ -64,14 +69,33 @@ pub struct Turn {
     /// What the store is asked.
     pub batch: Batch,
     entries: Vec<Entry>,
-    /// In the order of the batch's targets: account, cost of its rows, calls.
-    accounts: Vec<(Arc<Account>, i64, u64)>,
+    /// In the order of the batch's targets.
+    accounts: Vec<Visited>,
+}
+
+/// An account in a turn.
+struct Visited {
+    account: Arc<Account>,
+    /// Cost of its rows.
+    journaled: i64,
+    /// How many they are.
+    calls: u64,
+    /// What is in use when they are written, as it was planned.
+    in_use: i64,
 }
 
 impl Keeper {
     /// A keeper for a life that the store has just begun.
     pub fn new(ledger: Arc<Ledger>, epoch: Epoch) -> Keeper {
-        Keeper { ledger, epoch, formerly: None, tracked: HashMap::new(), idle_walk: Vec::new(), is_closing: false }
+        Keeper {
+            ledger,
+            epoch,
+            formerly: None,
+            tracked: HashMap::new(),
+            idle_walk: Vec::new(),
+            swept_at: 0,
+            is_closing: false,
+        }
     }
 
     /// The life that it writes in.
@@ -82,8 +106,9 @@ impl Keeper {
     /// What is to be written now; `None` when there is nothing.
     pub fn plan(&mut self) -> Option<Turn> {
         let now = self.ledger.clock.unix_seconds();
+        self.sweep(now);
         let entries = self.ledger.take_queue(ROWS_MAX);
-        let mut dirty = self.ledger.take_dirty();
+        let mut dirty = self.ledger.take_dirty(TARGETS_MAX);
         dirty.iter().for_each(|account| account.clear_dirty());
         let mut touched: HashMap<AccountKey, (Arc<Account>, i64, u64)> = HashMap::new();
         for account in dirty.drain(..) {
@@ -98,7 +123,7 @@ impl Keeper {
         for account in self.ended_raises(now) {
             touched.entry(account.key.clone()).or_insert((account, 0, 0));
         }
-        let mut idle = Vec::new();
+        let mut idle = HashSet::new();
         self.visit_idle(now, &mut touched, &mut idle);
         if entries.is_empty() && touched.is_empty() {
             return None;
@@ -107,8 +132,10 @@ impl Keeper {
         let mut accounts = Vec::with_capacity(touched.len());
         for (key, (account, journaled, calls)) in touched {
             let is_idle = idle.contains(&key);
-            targets.push(self.target(&account, journaled, now, is_idle));
-            accounts.push((account, journaled, calls));
+            let target = self.target(&account, journaled, now, is_idle);
+            let in_use = signed(target.in_use);
+            targets.push(target);
+            accounts.push(Visited { account, journaled, calls, in_use });
         }
         let rows = entries.iter().map(|entry| entry.row.clone()).collect();
         let batch = Batch { epoch: self.epoch, now, rows, targets, formerly: self.formerly };
@@ -128,11 +155,14 @@ impl Keeper {
         if !is_idle {
             tracked.used_at = now;
         }
-        let is_closed = is_idle || now >= account.key.window.ends_at || self.ledger.is_frozen(&account.key);
+        let is_closed = is_idle || !self.ledger.has_limit(&account.key);
+        // Nobody new comes to a window that is over, but streams that began in it may still grow.
+        let is_over = self.is_closing || now >= account.key.window.ends_at && used == 0;
         let room = signed(account.room_at_best());
-        let step = match is_closed || account.is_shadow() {
+        let asked = account.take_asked();
+        let step = match is_closed || is_over || account.is_shadow() {
             true => 0,
-            false => tracked.peak.max(2 * account.fading_largest_hold()).min(room / STOCK_PART),
+            false => tracked.peak.max(2 * account.fading_largest_hold()).min(room / STOCK_PART).max(asked.min(room)),
         };
         let in_use = amount(used);
         if account.is_shadow() {
@@ -151,14 +181,21 @@ impl Keeper {
         LeaseTarget { account: account.key.clone(), amount: amount(lease), watermark: amount(watermark), in_use }
     }
 
+    /// Forgets names that nobody has: now and then, or soon where they are too many.
+    fn sweep(&mut self, now: i64) {
+        let is_crowded = self.ledger.take_crowded();
+        if now >= self.swept_at.saturating_add(if is_crowded { 1 } else { IDLE_SECONDS }) {
+            self.ledger.sweep();
+            self.swept_at = now;
+        }
+    }
+
     /// Accounts that still stand as they did before a raise of their limit ended.
     fn ended_raises(&self, now: i64) -> Vec<Arc<Account>> {
         let book = self.ledger.book();
         let ended = book.raised().filter(|limit| limit.raise.is_some_and(|raise| raise.until <= now));
         let meters = ended.filter_map(|limit| book.entry(&limit.id)).flat_map(book::Entry::meters);
-        meters
-            .filter_map(|meter| meter.current().filter(|account| account.limit() > meter.limit().amount_at(now)))
-            .collect()
+        meters.flat_map(|meter| meter.accounts()).filter(|account| account.is_stale(&*self.ledger.clock)).collect()
     }
 
     /// Looks at some accounts that nobody touched: those long idle return their lease and are forgotten.
@@ -166,23 +203,24 @@ impl Keeper {
         &mut self,
         now: i64,
         touched: &mut HashMap<AccountKey, (Arc<Account>, i64, u64)>,
-        idle: &mut Vec<AccountKey>,
+        idle: &mut HashSet<AccountKey>,
     ) {
         if self.idle_walk.is_empty() {
             self.idle_walk = self.tracked.keys().cloned().collect();
         }
-        for _ in 0..IDLE_VISITS {
+        for _ in 0..if self.is_closing { TARGETS_MAX } else { IDLE_VISITS } {
             let Some(key) = self.idle_walk.pop() else { break };
             if touched.contains_key(&key) {
                 continue;
             }
             let Some(tracked) = self.tracked.get_mut(&key) else { continue };
-            if tracked.account.used() > 0 || tracked.account.wanted() > 0 {
+            let needed = || tracked.account.used().max(0).saturating_add(tracked.account.wanted());
+            if !tracked.account.is_at_rest() && !(self.is_closing && tracked.lease > needed()) {
                 continue;
             }
             if self.is_closing || now >= tracked.used_at.saturating_add(IDLE_SECONDS) {
                 touched.insert(key.clone(), (Arc::clone(&tracked.account), 0, 0));
-                idle.push(key);
+                idle.insert(key);
             }
         }
     }
@@ -190,27 +228,30 @@ impl Keeper {
     /// The store has written the turn.
     pub fn written(&mut self, turn: Turn, states: &[LeaseState]) {
         self.ledger.counters.writes.fetch_add(1, SeqCst);
-        for ((account, journaled, calls), state) in turn.accounts.iter().zip(states) {
+        let mut at_rest = Vec::new();
+        for (Visited { account, journaled, calls, in_use }, state) in turn.accounts.iter().zip(states) {
             account.written(*journaled, *calls, state);
             let Some(tracked) = self.tracked.get_mut(&account.key) else { continue };
             tracked.lease = signed(state.amount);
-            let is_unused = account.used() == 0 && account.wanted() == 0;
             let is_old = self.is_closing || turn.batch.now >= tracked.used_at.saturating_add(IDLE_SECONDS);
-            if is_unused && tracked.lease == 0 && (is_old || state.limit.is_none()) {
+            if account.is_at_rest() && tracked.lease == 0 && (is_old || state.limit.is_none()) {
                 self.tracked.remove(&account.key);
-                self.ledger.forget(&account.key);
-            } else if account.is_low() && account.wanted() == 0 && account.can_lease_more() && !is_old {
-                // More was used while the turn was written.
+                at_rest.push(account.key.clone());
+            } else if account.used() > *in_use && account.is_low() && account.can_lease_more() {
+                // More was used while the turn was written. Without that another turn would bring no more than this one.
                 self.ledger.touch(account);
             }
         }
         self.ledger.journaled(turn.entries.len());
+        // They can be forgotten when this turn has let go of them, too.
+        drop(turn);
+        at_rest.iter().for_each(|key| self.ledger.forget(key));
     }
 
     /// The store has written nothing of the turn.
     pub fn not_written(&mut self, turn: Turn, error: &WriteError) {
         self.ledger.counters.writes_failed.fetch_add(1, SeqCst);
-        for (account, ..) in &turn.accounts {
+        for Visited { account, .. } in &turn.accounts {
             account.not_written();
             self.ledger.touch(account);
         }

@@ -4,7 +4,7 @@
 //! what is held; a request waits a short named time for other holds to settle, and no longer; without limits, and with
 //! money in stock, nothing is waited for and nothing is written.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use store::{Clock, NearLimit, Period, Scope, SpendLimit, UsageRow};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::account::{Account, Contact};
+use crate::account::{Account, Contact, Wanting};
 use crate::book::{Book, Meter, NoMeter};
 use crate::hold::Hold;
 use crate::open::{Doing, Open, OpenHold, OpenHolds, State};
@@ -121,6 +121,8 @@ pub struct Ledger {
     /// Holds and queued ends.
     unjournaled: AtomicUsize,
     dirty: Mutex<Vec<Arc<Account>>>,
+    /// Whether a name was refused because there are too many.
+    is_crowded: AtomicBool,
     /// Wakes the keeper at once.
     pub(crate) urgent: Notify,
     pub(crate) clock: Arc<dyn Clock>,
@@ -136,12 +138,11 @@ pub(crate) struct Entry {
     pub(crate) accounts: Vec<Arc<Account>>,
 }
 
-/// What an account lacks for a request.
+/// The account that has too little for a request.
 struct Short {
     account: Arc<Account>,
     meter: Arc<Meter>,
-    lack: i64,
-    /// Whether the account stands as it did before a raise of its limit ended.
+    /// Whether its limit is being changed, or it still stands as it did before that or before a raise ended.
     is_stale: bool,
 }
 
@@ -160,6 +161,7 @@ impl Ledger {
             queue: Mutex::default(),
             unjournaled: AtomicUsize::new(0),
             dirty: Mutex::default(),
+            is_crowded: AtomicBool::new(false),
             urgent: Notify::new(),
             clock,
             patience,
@@ -218,7 +220,10 @@ impl Ledger {
             let meters = meters.map_err(|error| {
                 Denied::Refused(match error {
                     NoMeter::Nameless(scope) => Refused::Nameless(scope),
-                    NoMeter::TooManyNames(scope) => Refused::TooManyNames(scope),
+                    NoMeter::TooManyNames(scope) => {
+                        self.is_crowded.store(true, SeqCst);
+                        Refused::TooManyNames(scope)
+                    }
                 })
             })?;
             let accounts = self.take_all(&meters, open, worst)?;
@@ -240,28 +245,24 @@ impl Ledger {
         for meter in meters {
             let account = meter.account(open.row.began_at);
             let limit = meter.limit();
-            let short =
-                |account, lack, is_stale| Denied::Short(Short { account, meter: Arc::clone(meter), lack, is_stale });
-            let denied = if worst.is_none() && !limit.is_shadow {
+            let is_unknown = limit.calls_max.is_some() && !account.is_known() && !account.is_shadow();
+            let short = |account, is_stale| Denied::Short(Short { account, meter: Arc::clone(meter), is_stale });
+            let denied = if worst.is_none() && !account.is_shadow() {
                 Denied::Refused(Refused::Unbounded(meter.scope.clone()))
-            } else if account.limit() > limit.amount_at(open.row.began_at) && !limit.is_shadow {
-                short(account, held, true)
-            } else if let Err(lack) = account.take(held) {
-                short(account, lack, false)
+            } else if account.is_stale(&*self.clock) {
+                short(account, true)
+            } else if is_unknown || !account.take(held) {
+                let is_frozen = account.is_frozen();
+                short(account, is_frozen)
             } else if !account.take_call(limit.calls_max) {
                 account.give(held);
-                // A fresh account does not know its calls yet: it is short until the store has answered.
-                if account.contact() == Contact::New {
-                    short(account, held, false)
-                } else {
-                    let calls_max = limit.calls_max.unwrap_or_default();
-                    Denied::Refused(Refused::Calls { limit: limit.id.clone(), scope: meter.scope.clone(), calls_max })
-                }
+                let calls_max = limit.calls_max.unwrap_or_default();
+                Denied::Refused(Refused::Calls { limit: limit.id.clone(), scope: meter.scope.clone(), calls_max })
             } else {
                 if account.is_low() {
                     self.touch(&account);
                 }
-                if account.is_shadow() && account.contact() == Contact::Answered && account.purse.available() < 0 {
+                if account.would_refuse(limit.calls_max) {
                     self.counters.shadow_refused.fetch_add(1, SeqCst);
                 }
                 taken.push(account);
@@ -279,17 +280,20 @@ impl Ledger {
         let began = Instant::now();
         let held = signed(worst.unwrap_or_default());
         let mut short = first;
-        // Turns of the keeper on the account in question that began after the request asked.
-        let mut asked: Option<(Arc<Account>, u64)> = None;
+        // Wanted of every account that was short, until the end: what one of them has got would be returned while the
+        // request waits for another.
+        let mut wanting: Vec<Wanting> = Vec::new();
         loop {
             let account = Arc::clone(&short.account);
-            let asked_turn = match &asked {
-                Some((before, turn)) if Arc::ptr_eq(before, &account) => *turn,
-                _ => asked.insert((Arc::clone(&account), account.turn())).1,
-            };
             let mut changed = std::pin::pin!(account.changed.notified());
             changed.as_mut().enable();
-            let wanting = account.want(short.lack);
+            let known = wanting.iter().find(|wanting| Arc::ptr_eq(&wanting.account, &account));
+            let asked_turn = known.map(|wanting| wanting.since_turn).unwrap_or_else(|| {
+                let new = account.want(held);
+                let turn = new.since_turn;
+                wanting.push(new);
+                turn
+            });
             if account.can_lease_more() || short.is_stale {
                 self.touch(&account);
                 self.urgent.notify_one();
@@ -299,11 +303,10 @@ impl Ledger {
                 Ok(()) => return Ok(hold),
                 Err(Denied::Refused(refused)) => return Err(self.refuse(refused)),
                 Err(Denied::Short(now)) if !Arc::ptr_eq(&now.account, &account) => {
-                    drop(wanting);
                     short = now;
                     continue;
                 }
-                Err(Denied::Short(now)) => (short.lack, short.is_stale) = (now.lack, now.is_stale),
+                Err(Denied::Short(now)) => short.is_stale = now.is_stale,
             }
             // The turn that was under way when the request asked may not have seen it; the one after it has. Where all
             // is leased already no turn can help.
@@ -347,9 +350,14 @@ impl Ledger {
         let state = open.state();
         let State::Granted(accounts) = &*state else { return false };
         for (number, account) in accounts.iter().enumerate() {
-            if account.take(more).is_err() {
-                self.touch(account);
-                self.urgent.notify_one();
+            let is_stale = account.is_stale(&*self.clock);
+            if is_stale || !account.take(more) {
+                // Where all is leased already no turn of the keeper can help.
+                if is_stale || account.can_lease_more() {
+                    account.ask(more);
+                    self.touch(account);
+                    self.urgent.notify_one();
+                }
                 give_back_money(&accounts[..number], more);
                 return false;
             }
@@ -394,7 +402,7 @@ impl Ledger {
         self.open.remove(open);
     }
 
-    fn queue(&self) -> MutexGuard<'_, Vec<Entry>> {
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -420,8 +428,16 @@ impl Ledger {
         self.book.store(Arc::new(book));
     }
 
-    pub(crate) fn take_dirty(&self) -> Vec<Arc<Account>> {
-        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Whether a name was refused since the last time.
+    pub(crate) fn take_crowded(&self) -> bool {
+        self.is_crowded.swap(false, SeqCst)
+    }
+
+    /// The accounts that were marked first, at most so many.
+    pub(crate) fn take_dirty(&self, at_most: usize) -> Vec<Arc<Account>> {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = dirty.len().min(at_most);
+        dirty.drain(..count).collect()
     }
 
     pub(crate) fn has_work(&self) -> bool {

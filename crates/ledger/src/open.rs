@@ -163,6 +163,11 @@ impl OpenHolds {
         self.shard(open.number).remove(&open.number);
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        (0..SHARDS).map(|number| self.shard(number).len()).sum()
+    }
+
     /// Every hold that is open at some moment during the call.
     pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Open>)) {
         for number in 0..SHARDS {

@@ -130,7 +130,8 @@ pub trait LedgerStore: Send + Sync {
     /// When they cannot be read.
     async fn estimates(&self) -> Result<Vec<Estimate>, StoreError>;
 
-    /// Lowers an estimate to what is known now; whether there was one that high.
+    /// Lowers an estimate to what is known now; whether there was one that high. What is known is a fact from then on:
+    /// it stays charged, and is no estimate any more.
     ///
     /// # Errors
     /// When nothing can be written.

@@ -2,13 +2,20 @@
 //! when it is killed.
 
 mod admission;
+mod changing;
+mod conforming;
+mod desk;
+mod failing;
 mod histories;
+mod keeping;
+mod naming;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
-use pricing::{Nano, Quantities, Tier};
-use store::{Certainty, Clock, KeyId, NearLimit, Period, ProjectId, Scope, SpendLimit, UsageKind, UsageRow};
+use store::{Clock, ProjectId, UsageRow};
+
+use crate::conformance::{self, limit};
 
 /// A clock that a test moves.
 #[derive(Debug)]
@@ -30,42 +37,11 @@ impl Clock for TestClock {
     }
 }
 
-fn limit(id: &str, scope: Scope, period: Period, amount: u64) -> SpendLimit {
-    SpendLimit {
-        id: id.to_owned(),
-        scope,
-        period,
-        amount: Nano(amount),
-        calls_max: None,
-        is_shadow: false,
-        near_limit: NearLimit::Reject,
-        raise: None,
-        created_at: 0,
-    }
-}
-
 fn project(name: &str) -> ProjectId {
     ProjectId::new(format!("proj_{name}"))
 }
 
 /// A row as a request begins it.
 fn row(id: &str, project: &ProjectId, end_user: Option<&str>, began_at: i64) -> UsageRow {
-    UsageRow {
-        id: id.to_owned(),
-        began_at,
-        settled_at: began_at,
-        project: project.clone(),
-        key: KeyId::new("key_1"),
-        end_user: end_user.map(str::to_owned),
-        run: None,
-        tag: None,
-        kind: UsageKind::Completions,
-        endpoint: "/v1/chat/completions",
-        model: "m".to_owned(),
-        tier: Tier::Standard,
-        quantities: Quantities::default(),
-        cost: Nano::ZERO,
-        lines: Vec::new(),
-        certainty: Certainty::Settled,
-    }
+    UsageRow { project: project.clone(), end_user: end_user.map(str::to_owned), ..conformance::row(id, 0, began_at) }
 }

@@ -155,6 +155,8 @@ impl Request<'_> {
         let (image, sound) = (self.image_tokens(), audio::audio_tokens_max(self.asked.audio_ms));
         let here = self.text_tokens().saturating_add(image).saturating_add(sound);
         let max_input = self.prices.max_input_tokens.or(self.prices.context_window_tokens).unwrap_or(u64::MAX);
+        // Each of a list of inputs may fill the model.
+        let max_input = max_input.saturating_mul(self.asked.inputs.max(1));
         let whole = match (self.asked.has_hidden_input, self.known.earlier_tokens) {
             (false, _) => here,
             // Only the conversation is hidden, and what it was is known.
@@ -194,6 +196,7 @@ impl Request<'_> {
             Cap::Odd => self.prices.max_output_tokens.ok_or(NoBound::NoCap(cap_name(self.meter)))?,
         };
         let choices = asked.choices.given().unwrap_or(1).max(asked.best_of.given().unwrap_or(1)).max(1);
+        let choices = choices.saturating_mul(asked.inputs.max(1));
         let output = cap.saturating_add(asked.prediction_bytes).saturating_mul(choices);
         self.bound.text_output_tokens = output;
         if asked.speaks {

@@ -146,6 +146,8 @@ pub struct Asked {
     pub choices: Cap,
     /// Choices made to pick from.
     pub best_of: Cap,
+    /// Prompts or inputs that each are read, and answered, apart: one where the request has no list of them.
+    pub inputs: u64,
     /// Whether the answer may be spoken.
     pub speaks: bool,
     /// Bytes of a predicted output: rejected parts of it are billed as output.
@@ -171,7 +173,8 @@ impl Asked {
     pub fn tokens_estimated(&self, model: &str) -> u64 {
         let images =
             self.images.iter().map(|image| crate::image::tokens_max(model, image.detail, image.size)).sum::<u64>();
-        let output = self.output_cap.given().unwrap_or(0).saturating_mul(self.choices.given().unwrap_or(1).max(1));
+        let choices = self.choices.given().unwrap_or(1).max(1).saturating_mul(self.inputs.max(1));
+        let output = self.output_cap.given().unwrap_or(0).saturating_mul(choices);
         (self.text_bytes / 4)
             .saturating_add(images)
             .saturating_add(crate::audio::audio_tokens_max(self.audio_ms))

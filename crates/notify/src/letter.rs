@@ -4,10 +4,8 @@
 
 use std::fmt::Write as _;
 
-use store::Notice;
+use store::{Notice, SpendAlertTriggered};
 use time::OffsetDateTime;
-
-use crate::spend_alert::SpendAlertTriggered;
 
 /// Kind of a notice that only tests whether notices arrive.
 pub const TEST_NOTICE_KIND: &str = "sallyport.test";

@@ -23,7 +23,6 @@ mod mail_settings;
 mod notifier;
 mod sender;
 mod signature;
-mod spend_alert;
 mod webhook;
 
 #[cfg(test)]
@@ -37,5 +36,4 @@ pub use mail_settings::{MailSettings, MailSettingsError};
 pub use notifier::{DRAIN, Notifier, Waker};
 pub use sender::Sender;
 pub use signature::{MalformedSecret, SigningKey, Unverified, WINDOW_SECONDS, new_secret};
-pub use spend_alert::SpendAlertTriggered;
 pub use webhook::{Target, UrlFault, Webhooks, checked_url};

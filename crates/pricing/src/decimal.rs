@@ -1,7 +1,7 @@
 //! Decimal strings to integers, exactly: the one way by which a written amount comes in. A number that would have to be
 //! rounded is refused.
 
-use crate::Pico;
+use crate::{Nano, Pico};
 
 /// Digits that a written amount may have; beyond any price, and small enough for the arithmetic to be exact.
 const DIGITS_MAX: usize = 24;
@@ -42,6 +42,17 @@ impl Pico {
         let (dollars, rest) = (pico / PICO_PER_USD, pico % PICO_PER_USD);
         let digits = format!("{dollars}.{rest:012}");
         digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+impl Nano {
+    /// An amount from dollars in decimal.
+    ///
+    /// # Errors
+    /// When it is no decimal number, too large, or no whole number of nano-dollars.
+    pub fn from_usd(usd: &str) -> Result<Nano, AmountError> {
+        let step = AmountError::TooFine { step: "a nano-dollar (10⁻⁹ dollar)" };
+        scaled(usd, u128::from(Nano::PER_USD), 1, step).map(Nano)
     }
 }
 
@@ -91,6 +102,8 @@ mod tests {
         assert_eq!(Pico::from_usd("10", 1_000), Ok(Pico(10_000_000_000)));
         assert_eq!(Pico::from_usd("007.10", 1), Ok(Pico(7_100_000_000_000)));
         assert_eq!(per_mille("1.1"), Ok(1_100));
+        assert_eq!(Nano::from_usd("1.000000001"), Ok(Nano(1_000_000_001)));
+        assert!(matches!(Nano::from_usd("0.0000000001"), Err(AmountError::TooFine { .. })));
     }
 
     #[test]

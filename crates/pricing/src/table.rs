@@ -9,6 +9,9 @@ use crate::{ModelPrices, Override, OverrideError, Pico, Unit, overrides, shipped
 /// Endings of a name that stand for whichever snapshot is current.
 const MOVING_ENDINGS: [&str; 2] = ["-latest", "-preview"];
 
+/// Days after which the shipped list is called old: the provider changes its list about every second month.
+pub const OLD_DAYS: u64 = 60;
+
 /// Prices of all models, under one version.
 #[derive(Debug, Clone)]
 pub struct Table {

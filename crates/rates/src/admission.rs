@@ -19,8 +19,8 @@ pub struct Admission {
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) bucket: Arc<Mutex<Level>>,
-    /// Whether the estimate was taken out of it: a limit that came later owes nothing back.
-    pub(crate) took_tokens: bool,
+    /// The number of the taking, if the estimate was taken out of it: a limit that came later owes nothing back.
+    pub(crate) taking: Option<u64>,
 }
 
 impl Admission {
@@ -31,8 +31,10 @@ impl Admission {
     /// Replaces the estimated tokens by those that were used, once they are known or known better: gives back what was
     /// too much, takes what was too little even where nothing is left.
     pub fn correct(&mut self, now_ns: u64, tokens: u64) {
-        for hold in self.holds.iter().flatten().filter(|hold| hold.took_tokens) {
-            lock(&hold.bucket).correct(now_ns, self.tokens, tokens);
+        for hold in self.holds.iter().flatten() {
+            if let Some(taking) = hold.taking {
+                lock(&hold.bucket).correct(now_ns, taking, self.tokens, tokens);
+            }
         }
         self.tokens = tokens;
     }

@@ -226,11 +226,7 @@ impl Book {
 }
 
 /// Admits to the buckets of these places, which are in the order of their keys.
-fn admit_to(
-    now_ns: u64,
-    mut places: [Option<Place<'_>>; SUBJECTS_MAX],
-    want: &Want,
-) -> Result<Admission, Limited> {
+fn admit_to(now_ns: u64, mut places: [Option<Place<'_>>; SUBJECTS_MAX], want: &Want) -> Result<Admission, Limited> {
     let mut levels: [Option<MutexGuard<'_, Level>>; SUBJECTS_MAX] = [const { None }; SUBJECTS_MAX];
     let mut worst: Option<(&Scope<'_>, crate::limited::Shortage)> = None;
     for (place, level) in places.iter().flatten().zip(&mut levels) {
@@ -242,11 +238,11 @@ fn admit_to(
             worst = Some((&place.subject.scope, shortage));
         }
     }
-    let mut took_tokens = [false; SUBJECTS_MAX];
+    let mut takings = [None; SUBJECTS_MAX];
     let mut gauges = Gauges::default();
-    for (level, took_tokens) in levels.iter_mut().flatten().zip(&mut took_tokens) {
+    for (level, taking) in levels.iter_mut().flatten().zip(&mut takings) {
         if worst.is_none() {
-            *took_tokens = level.take(want);
+            *taking = level.take(want);
         }
         gauges.tighten(&level.gauges());
     }
@@ -255,8 +251,8 @@ fn admit_to(
         return Err(Limited::new(scope, &shortage, gauges));
     }
     let mut holds = [const { None }; SUBJECTS_MAX];
-    for ((hold, place), took_tokens) in holds.iter_mut().zip(&mut places).zip(took_tokens) {
-        *hold = place.take().map(|place| Hold { bucket: place.bucket, took_tokens });
+    for ((hold, place), taking) in holds.iter_mut().zip(&mut places).zip(takings) {
+        *hold = place.take().map(|place| Hold { bucket: place.bucket, taking });
     }
     Ok(Admission::new(holds, want.tokens, gauges))
 }

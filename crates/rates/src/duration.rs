@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn headers_know_whole_milliseconds() {
-        for (ns, rounded) in [(0, 0), (1, MILLISECOND), (MILLISECOND, MILLISECOND), (MILLISECOND + 1, 2 * MILLISECOND)] {
+        for (ns, rounded) in [(0, 0), (1, MILLISECOND), (MILLISECOND, MILLISECOND), (MILLISECOND + 1, 2 * MILLISECOND)]
+        {
             assert_eq!(whole_milliseconds(ns), rounded);
         }
         assert!(go_duration(whole_milliseconds(u64::MAX)).to_string().is_ascii());

@@ -7,6 +7,10 @@ use crate::admission::{Gauge, Gauges};
 use crate::limited::Shortage;
 use crate::limits::{Limits, Meter, Want};
 
+/// Most low points that are remembered. Beyond it two become one, the lower: some of an estimate is then not given
+/// back.
+const LOWS_MAX: usize = 16;
+
 /// A bucket.
 #[derive(Debug, Default)]
 pub(crate) struct Level {
@@ -14,6 +18,11 @@ pub(crate) struct Level {
     limits: Limits,
     used: [u128; Meter::FLOWING.len()],
     running: u32,
+    /// Counts requests that took tokens.
+    taken: u64,
+    /// How low the tokens in use were, for as long as somebody may correct an estimate: each with `taken` at that time,
+    /// and lower than all later ones.
+    lows: Vec<(u64, u128)>,
 }
 
 impl Level {
@@ -28,6 +37,7 @@ impl Level {
                     *used = 0;
                 }
             }
+            self.note_low();
         }
     }
 
@@ -44,6 +54,23 @@ impl Level {
                 *used = used.saturating_sub(u128::from(elapsed_ns) * u128::from(limit));
             }
         }
+        self.note_low();
+    }
+
+    /// Remembers how much of the tokens is in use, if it was never less since some request took of them.
+    fn note_low(&mut self) {
+        let used = self.used[Meter::TokensPerMinute as usize];
+        while self.lows.last().is_some_and(|(_, low)| *low >= used) {
+            self.lows.pop();
+        }
+        if self.running == 0 {
+            return;
+        }
+        self.lows.push((self.taken, used));
+        if self.lows.len() > LOWS_MAX {
+            let (taken, _) = self.lows.remove(LOWS_MAX / 2);
+            self.lows[LOWS_MAX / 2 - 1].0 = taken;
+        }
     }
 
     /// The shortage that takes longest to pass, if there is one.
@@ -57,35 +84,53 @@ impl Level {
         flowing.chain(running).max_by_key(Shortage::rank)
     }
 
-    /// Takes what is wanted; whether tokens were among it.
-    pub(crate) fn take(&mut self, want: &Want) -> bool {
+    /// Takes what is wanted; where tokens are limited, the number of the taking.
+    pub(crate) fn take(&mut self, want: &Want) -> Option<u64> {
         for (used, meter) in self.used.iter_mut().zip(Meter::FLOWING) {
             if self.limits.of(meter).is_some() {
                 *used = used.saturating_add(scaled(want.of(meter), meter));
             }
         }
         self.running = self.running.saturating_add(1);
-        self.limits.tokens_per_minute.is_some()
+        self.limits.tokens_per_minute?;
+        self.taken += 1;
+        Some(self.taken)
     }
 
     /// Replaces tokens that were taken by those that were used. What flowed back since is not given back twice, and more
     /// than the limit may be owed.
-    pub(crate) fn correct(&mut self, now_ns: u64, taken: u64, used: u64) {
+    pub(crate) fn correct(&mut self, now_ns: u64, number: u64, taken: u64, used: u64) {
         self.flow(now_ns);
         if self.limits.tokens_per_minute.is_none() {
             return;
         }
         let meter = Meter::TokensPerMinute;
         let level = &mut self.used[meter as usize];
-        *level = match used.checked_sub(taken) {
-            Some(more) => level.saturating_add(scaled(more, meter)),
-            None => level.saturating_sub(scaled(taken - used, meter)),
-        };
+        if let Some(more) = used.checked_sub(taken) {
+            *level = level.saturating_add(scaled(more, meter));
+            return;
+        }
+        // Without the excess the bucket would have been empty where its level was lower than the excess: what flowed
+        // back beyond that would have been lost.
+        let since = self.lows.partition_point(|(at, _)| *at < number);
+        let lowest = self.lows.get(since).map_or(*level, |(_, low)| *low);
+        let back = scaled(taken - used, meter).min(lowest).min(*level);
+        *level -= back;
+        // Whoever is corrected next finds the levels that there would have been.
+        self.lows[since..].iter_mut().for_each(|(_, low)| *low -= back);
+        let (before, after) = self.lows.split_at(since);
+        let first = after.first().map_or(u128::MAX, |(_, low)| *low);
+        let higher = before.iter().rev().take_while(|(_, low)| *low >= first).count();
+        self.lows.drain(since - higher..since);
+        self.note_low();
     }
 
     /// Frees a place under the concurrency limit.
     pub(crate) fn leave(&mut self) {
         self.running = self.running.saturating_sub(1);
+        if self.running == 0 {
+            self.lows = Vec::new();
+        }
     }
 
     /// Whether a new bucket would be the same.

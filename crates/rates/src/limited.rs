@@ -63,8 +63,8 @@ pub struct Limited {
     pub requested: u64,
     /// After what time it would pass if nobody else came, in nanoseconds; `None` when it never will.
     pub retry_after_ns: Option<u64>,
-    /// What headers tell: nothing was taken.
-    pub gauges: Gauges,
+    /// What headers tell: nothing was taken. Boxed: a refusal is the rare result, and should not be the large one.
+    pub gauges: Box<Gauges>,
 }
 
 impl Limited {
@@ -76,7 +76,7 @@ impl Limited {
             Scope::EndUser { project, .. } => format!("this end user in project {project}"),
         };
         let Shortage { meter, limit, used, requested, retry_after_ns } = *shortage;
-        Limited { which: meter, scope, limit, used, requested, retry_after_ns, gauges }
+        Limited { which: meter, scope, limit, used, requested, retry_after_ns, gauges: Box::new(gauges) }
     }
 
     /// `retry-after-ms`; `None` when a retry is in vain (`x-should-retry: false`).

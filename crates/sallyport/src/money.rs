@@ -7,15 +7,12 @@ use backends::sqlite::Sqlite;
 use keys::{MasterKey, Random, Secret};
 use ledger::{Keeper, Ledger, LedgerStore};
 use notify::{Mail, Notifier, Sender, Target, Webhooks};
-use pricing::{Override, Prices};
+use pricing::Prices;
 use store::{Clock, Directory, Records, Webhook};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-
-/// Days after which the shipped price list is called old.
-const PRICES_OLD_DAYS: u64 = 60;
 
 /// The price table in force at the start.
 ///
@@ -25,14 +22,9 @@ pub(crate) fn prices(config: &Config, records: &Records, now: i64) -> Result<Arc
     let mut fixed = vec![pricing::demo(localmodel::MODEL_ID, localmodel::CONTEXT_TOKENS as u64)];
     fixed.extend(config.money.prices()?);
     let prices = Prices::new(&fixed).context("money.prices_file")?;
-    let mut given = Vec::new();
-    for stored in &records.prices {
-        let read = Override::from_toml(&stored.toml);
-        given.extend(read.with_context(|| format!("the stored prices of `{}` cannot be read", stored.model))?);
-    }
-    prices.set(prices.with(&given).context("the stored prices cannot be used")?);
+    prices.set(console::table_in_force(&prices, &records.prices).context("the stored prices cannot be used")?);
     let age_days = prices.table().age_days(now);
-    if age_days > PRICES_OLD_DAYS {
+    if age_days >= pricing::OLD_DAYS {
         tracing::warn!(
             age_days,
             "the shipped price list is old: check it against the provider's, and set what changed"

@@ -2,9 +2,27 @@
 //!
 //! Each function panics with words when the backend breaks the promise in its name.
 
+mod money;
+mod outbox;
+mod reports;
+
+pub use outbox::{
+    a_delivery_ends_delivered_or_dead, a_late_alert_fires_with_its_act, a_notice_goes_once_to_each_channel,
+    alerts_fire_once_a_month,
+};
+pub use reports::{
+    Rows, an_estimated_row_is_lowered_once, costs_of_rows, reports_agree, reports_are_the_sums_of_the_rows,
+    rows_read_back, usage_of_rows,
+};
+
+use std::collections::BTreeMap;
+
 use keys::{Kind, Pepper, Sealed};
+use rates::Limits;
 use serde_json::json;
 
+use crate::limits::SpendLimit;
+use crate::money::{MoneySettings, ProjectRates};
 use crate::ports::{Act, AuditCursor, AuditFilter, AuditPage, Owners, RecordedAct, Registry, Seals, StoreError};
 use crate::records::{
     Actor, AuditEvent, Key, KeyId, ObjectOwner, Organization, OrganizationId, Project, ProjectId, ServiceAccount,
@@ -21,6 +39,8 @@ fn project(id: &str) -> Project {
         synonyms: vec!["proj_real".into(), "org-real".into()],
         external_key_id: None,
         residency: Some("EU_STORAGE_PROCESSING".into()),
+        money: MoneySettings::default(),
+        rates: ProjectRates::default(),
     }
 }
 
@@ -36,6 +56,7 @@ fn key(id: &str, project: Option<&str>, account: Option<&str>) -> Key {
         created_at: 1_700_000_001,
         created_by: Some(KeyId::new("key_maker")),
         expires_at: Some(1_800_000_000),
+        rates: Limits::NONE,
     }
 }
 
@@ -71,7 +92,7 @@ fn bootstrap() -> Act {
 
 /// One of each act, in an order that can be carried out.
 fn acts() -> Vec<Act> {
-    vec![
+    let mut acts = vec![
         bootstrap(),
         Act::CreateProject(project("proj_b")),
         Act::UpdateProject(Project {
@@ -86,7 +107,18 @@ fn acts() -> Vec<Act> {
         Act::CreateKey(key("key_second", Some("proj_a"), None)),
         Act::DeleteKey(KeyId::new("key_first")),
         Act::DeleteServiceAccount(ServiceAccountId::new("svc_acct_1")),
-    ]
+    ];
+    acts.extend(money::acts());
+    acts
+}
+
+/// Limits as acts leave them: they are the ledger's, and not in the directory.
+fn apply_to_limits(limits: &mut BTreeMap<String, SpendLimit>, act: &Act) {
+    match act {
+        Act::PutLimit(limit) => drop(limits.insert(limit.id.clone(), limit.clone())),
+        Act::DeleteLimit(limit) => drop(limits.remove(&limit.id)),
+        _ => {}
+    }
 }
 
 /// An act with one event numbered `number`, and the events that it must come with beside it.
@@ -108,7 +140,7 @@ async fn all_events(store: &dyn Registry) -> AuditPage {
 /// What was committed is loaded again, field by field, and the directory agrees with a fresh load after every act.
 pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
     assert!(store.load().await.expect("readable").is_none(), "an empty store has no records");
-    let (mut directory, mut written) = (None, 0);
+    let (mut directory, mut written, mut limits) = (None, 0, BTreeMap::new());
     for (number, act) in (0..).zip(acts()) {
         let recorded = recorded(act.clone(), number, "project.updated");
         store.commit(&recorded).await.unwrap_or_else(|error| panic!("{act:?}: {error}"));
@@ -118,17 +150,26 @@ pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
         if number > 0 {
             directory.apply(&act);
         }
+        apply_to_limits(&mut limits, &act);
         let snapshot = directory.snapshot();
         let mut held = crate::Records {
             organization: snapshot.organization.clone(),
             projects: snapshot.projects().map(|project| Project::clone(project)).collect(),
             service_accounts: snapshot.service_accounts().map(|account| ServiceAccount::clone(account)).collect(),
             keys: snapshot.keys().map(|entry| entry.key.clone()).collect(),
+            limits: limits.values().cloned().collect(),
+            alerts: snapshot.alerts.values().cloned().collect(),
+            webhooks: snapshot.webhooks.values().cloned().collect(),
+            prices: snapshot.prices.values().cloned().collect(),
         };
         for records in [&mut loaded, &mut held] {
             records.projects.sort_by(|one, two| one.id.cmp(&two.id));
             records.service_accounts.sort_by(|one, two| one.id.cmp(&two.id));
             records.keys.sort_by(|one, two| one.id.cmp(&two.id));
+            records.limits.sort_by(|one, two| one.id.cmp(&two.id));
+            records.alerts.sort_by(|one, two| one.id.cmp(&two.id));
+            records.webhooks.sort_by(|one, two| one.id.cmp(&two.id));
+            records.prices.sort_by(|one, two| one.model.cmp(&two.model));
         }
         assert_eq!(loaded, held, "after {act:?}");
     }
@@ -149,7 +190,8 @@ pub async fn an_act_and_its_event_are_one(store: &dyn Registry) {
     let orphan = recorded(Act::CreateKey(key("key_orphan", Some("proj_none"), None)), 4, "project.created");
     let lost = recorded(Act::CreateKey(key("key_lost", Some("proj_a"), Some("svc_acct_none"))), 5, "project.created");
     let gone = recorded(Act::DeleteKey(KeyId::new("key_none")), 6, "project.created");
-    for refused in [twice, taken, orphan, lost, gone] {
+    let money = (7..).zip(money::impossible_acts()).map(|(number, act)| recorded(act, number, "project.created"));
+    for refused in [twice, taken, orphan, lost, gone].into_iter().chain(money) {
         let result = store.commit(&refused).await;
         assert!(matches!(result, Err(StoreError::Conflict(_))), "{:?}: {result:?}", refused.act());
         assert_eq!(store.load().await.expect("readable"), before);

@@ -17,6 +17,7 @@ mod money;
 mod ports;
 mod records;
 mod reports;
+mod triggered;
 mod usage;
 
 pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
@@ -32,4 +33,5 @@ pub use records::{
     ServiceAccountId,
 };
 pub use reports::{CostSum, Grouping, ReportFilter, ReportQuery, Reports, UsageSum, Width};
+pub use triggered::SpendAlertTriggered;
 pub use usage::{Certainty, CostLine, UsageKind, UsageRow};

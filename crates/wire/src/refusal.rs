@@ -298,7 +298,9 @@ impl Reason {
             Reason::SpendLimit => {
                 "What the request may cost at most does not fit under a spending limit. The code says whose: `organization_`, `project_`, `key_`, `end_user_`, `run_` or `tag_spend_limit_exceeded`; the message says what is left, what is held, and what would fit."
             }
-            Reason::RunStopped => "The run has made all its calls, or was stopped. Begin a new run, or have its limit raised.",
+            Reason::RunStopped => {
+                "The run has made all its calls, or was stopped. Begin a new run, or have its limit raised."
+            }
             Reason::NoBound => {
                 "A hard spending limit applies, and the request's worst case cannot be said: something in it has no bound or no price. The message says what, and the mend."
             }
@@ -308,7 +310,9 @@ impl Reason {
             Reason::TooManyNames => {
                 "More end users, runs or tags are active under one limit than the gate keeps account of. Retry when some have been idle."
             }
-            Reason::RequestsLimited => "A rate or concurrency limit is reached; `retry-after-ms` says when to come back.",
+            Reason::RequestsLimited => {
+                "A rate or concurrency limit is reached; `retry-after-ms` says when to come back."
+            }
             Reason::TokensLimited => "A rate limit on tokens is reached; `retry-after-ms` says when to come back.",
             Reason::OverRateLimit => "The request alone is over a rate limit: it will never pass as it is.",
             Reason::IdempotencyRunning => "The first call with this `Idempotency-Key` still runs. Wait for its answer.",

@@ -8,7 +8,8 @@ const INTRODUCTION: &str = "\
 # Endpoints
 
 What a project key opens: the OpenAI API's paths, a row each. A path without a row is a 404 (`unknown_url`), a method
-without a row a 405. Paths under `/v1/organization` and `/v1/projects` take an admin key and are not listed here.
+without a row a 405. Paths under `/v1/organization`, `/v1/projects` and `/v1/sallyport` take an admin key and are
+not listed here.
 
 - **Request**: *JSON* may be absent; *form* is `multipart/form-data`; where nothing is named a body is refused.
 - **Answer**: *events* is `text/event-stream`, where the request asks to stream; *bytes* is any content type.

@@ -1,4 +1,4 @@
-//! Projects, service accounts and keys.
+//! Projects, service accounts and keys; every act.
 
 use async_trait::async_trait;
 use keys::{Digest, Kind};
@@ -6,11 +6,11 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite as Driver, SqliteConnection};
 use store::{
-    Act, AuditFilter, AuditPage, Key, KeyId, Organization, OrganizationId, Project, ProjectId, RecordedAct, Records,
-    Registry, ServiceAccount, ServiceAccountId, StoreError,
+    Act, AuditFilter, AuditPage, Key, KeyId, Organization, OrganizationId, PriceOverride, Project, ProjectId,
+    RecordedAct, Records, Registry, ServiceAccount, ServiceAccountId, StoreError,
 };
 
-use super::{Sqlite, audit, refused};
+use super::{Sqlite, alerts, audit, limits, outbox, refused, settings};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -18,7 +18,8 @@ pub(super) type Done = Result<(), StoreError>;
 impl Registry for Sqlite {
     async fn commit(&self, recorded: &RecordedAct) -> Done {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
-        perform(&mut transaction, recorded.act()).await?;
+        let now = recorded.events().iter().map(|event| event.effective_at).max().unwrap_or_default();
+        perform(&mut transaction, recorded.act(), now).await?;
         for event in recorded.events() {
             audit::insert(&mut transaction, event).await?;
         }
@@ -43,6 +44,10 @@ impl Registry for Sqlite {
             projects: projects.iter().map(project).collect::<Result<_, _>>()?,
             service_accounts: accounts.iter().map(service_account).collect::<Result<_, _>>()?,
             keys: keys.iter().map(key).collect::<Result<_, _>>()?,
+            limits: limits::load(&mut read).await?,
+            alerts: alerts::load(&mut read).await?,
+            webhooks: outbox::load_webhooks(&mut read).await?,
+            prices: load_prices(&mut read).await?,
         }))
     }
 
@@ -51,8 +56,8 @@ impl Registry for Sqlite {
     }
 }
 
-/// Carries out an act. A variant without its statements does not compile.
-async fn perform(connection: &mut SqliteConnection, act: &Act) -> Done {
+/// Carries out an act, at the time of its events. A variant without its statements does not compile.
+async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done {
     match act {
         Act::Bootstrap { organization, project, keys } => {
             sqlx::query("INSERT INTO organization (id, name, created_at) VALUES (?, ?, ?)")
@@ -89,6 +94,22 @@ async fn perform(connection: &mut SqliteConnection, act: &Act) -> Done {
         Act::DeleteKey(id) => {
             one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await)
         }
+        Act::UpdateKey(key) => update_key(connection, key).await,
+        Act::PutLimit(limit) => limits::put(connection, limit).await,
+        Act::DeleteLimit(limit) => limits::delete(connection, &limit.id).await,
+        Act::PutAlert(alert) => alerts::put(connection, alert, now).await,
+        Act::DeleteAlert(alert) => alerts::delete(connection, &alert.id).await,
+        Act::CreateWebhook(webhook) => outbox::create_webhook(connection, webhook).await,
+        Act::DeleteWebhook(id) => outbox::delete_webhook(connection, id).await,
+        Act::PutPrices(prices) => {
+            let query = sqlx::query(
+                "INSERT INTO price_override (model, toml) VALUES (?, ?) ON CONFLICT DO UPDATE SET toml = excluded.toml",
+            );
+            one(query.bind(&prices.model).bind(&prices.toml).execute(connection).await)
+        }
+        Act::DeletePrices(model) => {
+            one(sqlx::query("DELETE FROM price_override WHERE model = ?").bind(model).execute(connection).await)
+        }
     }
 }
 
@@ -102,21 +123,25 @@ pub(super) fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>) 
 
 async fn insert_project(connection: &mut SqliteConnection, project: &Project) -> Done {
     let query = sqlx::query(
-        "INSERT INTO project (id, name, created_at, archived_at, is_default, synonyms, external_key_id, residency) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO project (id, name, created_at, archived_at, is_default, synonyms, external_key_id, residency, money, \
+         rates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     let query = query.bind(project.id.as_str()).bind(&project.name).bind(project.created_at).bind(project.archived_at);
     let query = query.bind(project.is_default).bind(json!(project.synonyms).to_string());
-    one(query.bind(&project.external_key_id).bind(&project.residency).execute(connection).await)
+    let query = query.bind(&project.external_key_id).bind(&project.residency);
+    let query = query.bind(settings::money_text(&project.money)?);
+    one(query.bind(settings::project_rates_text(&project.rates)?).execute(connection).await)
 }
 
 async fn update_project(connection: &mut SqliteConnection, project: &Project) -> Done {
     let query = sqlx::query(
-        "UPDATE project SET name = ?, archived_at = ?, synonyms = ?, external_key_id = ?, residency = ? WHERE id = ?",
+        "UPDATE project SET name = ?, archived_at = ?, synonyms = ?, external_key_id = ?, residency = ?, money = ?, \
+         rates = ? WHERE id = ?",
     );
     let query = query.bind(&project.name).bind(project.archived_at).bind(json!(project.synonyms).to_string());
-    let query = query.bind(&project.external_key_id).bind(&project.residency).bind(project.id.as_str());
-    one(query.execute(connection).await)
+    let query = query.bind(&project.external_key_id).bind(&project.residency);
+    let query = query.bind(settings::money_text(&project.money)?).bind(settings::project_rates_text(&project.rates)?);
+    one(query.bind(project.id.as_str()).execute(connection).await)
 }
 
 async fn insert_service_account(connection: &mut SqliteConnection, account: &ServiceAccount) -> Done {
@@ -129,12 +154,26 @@ async fn insert_service_account(connection: &mut SqliteConnection, account: &Ser
 async fn insert_key(connection: &mut SqliteConnection, key: &Key) -> Done {
     let query = sqlx::query(
         "INSERT INTO api_key (id, kind, project_id, service_account_id, name, digest, redacted, created_at, created_by, \
-         expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         expires_at, rates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     let query = query.bind(key.id.as_str()).bind(key.kind.word()).bind(key.project.as_ref().map(ProjectId::as_str));
     let query = query.bind(key.service_account.as_ref().map(ServiceAccountId::as_str)).bind(&key.name);
     let query = query.bind(&key.digest.as_bytes()[..]).bind(&key.redacted).bind(key.created_at);
-    one(query.bind(key.created_by.as_ref().map(KeyId::as_str)).bind(key.expires_at).execute(connection).await)
+    let query = query.bind(key.created_by.as_ref().map(KeyId::as_str)).bind(key.expires_at);
+    one(query.bind(settings::limits_text(&key.rates)?).execute(connection).await)
+}
+
+/// What may change of a key; whose it is and what it is looked up by stay.
+async fn update_key(connection: &mut SqliteConnection, key: &Key) -> Done {
+    let query = sqlx::query("UPDATE api_key SET name = ?, expires_at = ?, rates = ? WHERE id = ?");
+    let query = query.bind(&key.name).bind(key.expires_at).bind(settings::limits_text(&key.rates)?);
+    one(query.bind(key.id.as_str()).execute(connection).await)
+}
+
+async fn load_prices(connection: &mut SqliteConnection) -> Result<Vec<PriceOverride>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM price_override ORDER BY model").fetch_all(connection).await;
+    let prices = |row: &SqliteRow| Ok(PriceOverride { model: text(row, "model")?, toml: text(row, "toml")? });
+    rows.map_err(refused)?.iter().map(prices).collect()
 }
 
 pub(super) fn column<'r, T: sqlx::Decode<'r, Driver> + sqlx::Type<Driver>>(
@@ -162,6 +201,8 @@ fn project(row: &SqliteRow) -> Result<Project, StoreError> {
         synonyms: parse(&text(row, "synonyms")?)?,
         external_key_id: column(row, "external_key_id")?,
         residency: column(row, "residency")?,
+        money: settings::money(&text(row, "money")?)?,
+        rates: settings::project_rates(&text(row, "rates")?)?,
     })
 }
 
@@ -191,5 +232,6 @@ fn key(row: &SqliteRow) -> Result<Key, StoreError> {
         created_at: column(row, "created_at")?,
         created_by: optional("created_by")?.map(KeyId::new),
         expires_at: column(row, "expires_at")?,
+        rates: settings::limits(&text(row, "rates")?)?,
     })
 }

@@ -3,6 +3,8 @@ use store::{Act, Actor, AuditEvent, AuditFilter, Owners, ProjectId, RecordedAct,
 
 use super::*;
 
+mod money;
+
 async fn fresh() -> (tempfile::TempDir, Sqlite) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::open(folder.path()).await.expect("opens");
@@ -25,6 +27,8 @@ conforms!(
     audit_events_are_filtered_and_paged,
     the_first_owner_stays,
     sealed_values_are_kept_once,
+    a_notice_goes_once_to_each_channel,
+    a_delivery_ends_delivered_or_dead,
 );
 
 #[tokio::test]
@@ -79,6 +83,8 @@ fn creation(number: usize, name: String) -> RecordedAct {
         synonyms: Vec::new(),
         external_key_id: None,
         residency: None,
+        money: store::MoneySettings::default(),
+        rates: store::ProjectRates::default(),
     };
     let event = AuditEvent {
         id: format!("audit_log-new-{number}"),

@@ -12,6 +12,10 @@ async fn both(world: &World) -> (Records, Records) {
         projects: snapshot.projects().map(|project| (**project).clone()).collect(),
         service_accounts: snapshot.service_accounts().map(|account| (**account).clone()).collect(),
         keys: snapshot.keys().map(|entry| entry.key.clone()).collect(),
+        limits: Vec::new(),
+        alerts: snapshot.alerts.values().cloned().collect(),
+        webhooks: snapshot.webhooks.values().cloned().collect(),
+        prices: snapshot.prices.values().cloned().collect(),
     };
     let mut loaded = world.console.registry.load().await.expect("readable").expect("there");
     for records in [&mut held, &mut loaded] {

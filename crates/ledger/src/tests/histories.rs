@@ -1,5 +1,6 @@
 //! Random histories.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pricing::Nano;
@@ -14,8 +15,8 @@ const BEGIN: i64 = 1_796_083_200 - 3_000;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A request of a process, for one of two projects and perhaps an end user.
-    Hold { process: usize, project: bool, user: Option<bool>, amount: u64, is_patient: bool },
+    /// A request of a process, for one of two projects and perhaps an end user; it may have come some time ago.
+    Hold { process: usize, project: bool, user: Option<bool>, amount: u64, age: i64, is_patient: bool },
     /// A running request's end: the share of its hold that it cost, in per cent.
     Settle { process: usize, which: usize, percent: u64 },
     /// The upstream refused it.
@@ -32,8 +33,10 @@ enum Step {
     Crash { process: usize, percent: u64 },
     /// A process is taken for dead and is not.
     Fence { process: usize },
-    /// Another amount for one of the limits.
-    SetLimit { which: usize, amount: u64 },
+    /// Another amount for one of the limits. While that is under way a request ends, and another comes.
+    SetLimit { which: usize, amount: u64, is_shadow: bool },
+    /// One of the limits is deleted, or set again if it was.
+    Replace { which: usize },
     /// Time passes.
     Pass { seconds: i64 },
 }
@@ -41,8 +44,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (process, which) = (0..3_usize, 0..8_usize);
     prop_oneof![
-        8 => (process.clone(), any::<bool>(), any::<Option<bool>>(), 1..60_u64, any::<bool>())
-            .prop_map(|(process, project, user, amount, is_patient)| Step::Hold { process, project, user, amount, is_patient }),
+        8 => (process.clone(), any::<bool>(), any::<Option<bool>>(), 0..60_u64, age(), any::<bool>()).prop_map(
+            |(process, project, user, amount, age, is_patient)| Step::Hold { process, project, user, amount, age, is_patient }
+        ),
         6 => (process.clone(), which.clone(), 0..=100_u64)
             .prop_map(|(process, which, percent)| Step::Settle { process, which, percent }),
         1 => (process.clone(), which.clone()).prop_map(|(process, which)| Step::Release { process, which }),
@@ -52,8 +56,40 @@ fn step() -> impl Strategy<Value = Step> {
         1 => process.clone().prop_map(|process| Step::AnswerLost { process }),
         1 => (process.clone(), 0..=100_u64).prop_map(|(process, percent)| Step::Crash { process, percent }),
         1 => process.prop_map(|process| Step::Fence { process }),
-        1 => (0..4_usize, 1..400_u64).prop_map(|(which, amount)| Step::SetLimit { which, amount }),
+        1 => (0..4_usize, 1..400_u64)
+            .prop_map(|(which, amount)| Step::SetLimit { which, amount, is_shadow: false }),
         1 => (0..1_500_i64).prop_map(|seconds| Step::Pass { seconds }),
+    ]
+}
+
+fn age() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => Just(0), 1 => 1..4_000_i64]
+}
+
+/// What one process goes through alone: what it holds under no limit, or under one in shadow, is not leased, so that
+/// neither a crash nor another process could know of it.
+fn lonely_step() -> impl Strategy<Value = Step> {
+    let alone = |step| match step {
+        Step::Hold { project, user, amount, age, is_patient, .. } => {
+            Step::Hold { process: 0, project, user, amount, age, is_patient }
+        }
+        Step::Settle { which, percent, .. } => Step::Settle { process: 0, which, percent },
+        Step::Release { which, .. } => Step::Release { process: 0, which },
+        Step::Grow { which, amount, .. } => Step::Grow { process: 0, which, amount },
+        Step::TurnFails { .. } => Step::TurnFails { process: 0 },
+        Step::AnswerLost { .. } => Step::AnswerLost { process: 0 },
+        Step::SetLimit { .. } | Step::Replace { .. } | Step::Pass { .. } => step,
+        Step::Turn { .. } | Step::Crash { .. } | Step::Fence { .. } => Step::Turn { process: 0 },
+    };
+    let change = (0..4_usize, 1..400_u64, any::<bool>()).prop_map(|(which, amount, is_shadow)| Step::SetLimit {
+        which,
+        amount,
+        is_shadow,
+    });
+    prop_oneof![
+        8 => step().prop_map(alone),
+        1 => change,
+        1 => (0..4_usize).prop_map(|which| Step::Replace { which }),
     ]
 }
 
@@ -67,15 +103,16 @@ struct World {
     store: MemoryStore,
     clock: Arc<TestClock>,
     limits: Vec<SpendLimit>,
+    /// Those of them that are not set.
+    absent: HashSet<usize>,
     processes: Vec<Process>,
     /// What was really spent, known to nobody else: row and cost.
     spent: Vec<(UsageRow, u64)>,
     requests: usize,
-    granted: usize,
 }
 
 impl World {
-    fn new() -> World {
+    fn new(processes: usize) -> World {
         let a = project("a");
         let limits = vec![
             limit("limit_organization", Scope::Organization, Period::Month, 300),
@@ -89,12 +126,12 @@ impl World {
             store,
             clock: TestClock::at(BEGIN),
             limits,
+            absent: HashSet::new(),
             processes: Vec::new(),
             spent: Vec::new(),
             requests: 0,
-            granted: 0,
         };
-        for _ in 0..3 {
+        for _ in 0..processes {
             let process = world.process();
             world.processes.push(process);
         }
@@ -128,7 +165,8 @@ impl World {
 
     /// What was granted just now is within every limit in force.
     fn check_grant(&self, row: &UsageRow) -> Result<(), TestCaseError> {
-        for limit in &self.limits {
+        let set = (0..).zip(&self.limits).filter(|(number, _)| !self.absent.contains(number));
+        for (_, limit) in set.filter(|(_, limit)| !limit.is_shadow) {
             let scope = match (&limit.scope, &row.end_user) {
                 (Scope::EndUser(project, name), Some(user)) if *project == row.project => {
                     if !name.is_empty() && name != user {
@@ -148,17 +186,15 @@ impl World {
 
     fn act(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
-            Step::Hold { process, project: is_b, user, amount, is_patient } => {
-                let id = format!("req_{}", self.requests);
-                self.requests += 1;
+            Step::Hold { process, project: is_b, user, amount, age, is_patient } => {
                 let user = user.map(|user| if user { "u" } else { "v" });
-                let row = row(&id, &project(if is_b { "b" } else { "a" }), user, self.clock.unix_seconds());
+                let row = self.row(if is_b { "b" } else { "a" }, user, age);
                 // The second time as a request that waits, through a turn of the keeper.
                 for _ in 0..2 {
                     if let Ok(hold) = self.processes[process].ledger.try_hold(row.clone(), Some(Nano(amount))) {
                         self.processes[process].holds.push(hold);
-                        self.granted += 1;
-                        return self.check_grant(&row);
+                        // Nothing is within every limit.
+                        return if amount == 0 { Ok(()) } else { self.check_grant(&row) };
                     }
                     if is_patient {
                         self.lend(process, &row, amount)?;
@@ -224,24 +260,54 @@ impl World {
             Step::Fence { process } => {
                 self.store.fence(self.processes[process].keeper.epoch(), self.clock.unix_seconds());
             }
-            Step::SetLimit { which, amount } => {
-                let which = which % self.limits.len();
-                self.limits[which].amount = Nano(amount);
-                let limit = self.limits[which].clone();
-                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-                let changing: Vec<_> = self
-                    .processes
-                    .iter()
-                    .map(|process| runtime.block_on(process.ledger.begin_change(&limit.id)))
-                    .collect();
-                self.store.put_limit(limit.clone());
-                for changing in changing {
-                    changing.put_now(limit.clone());
+            Step::SetLimit { which, amount, is_shadow } => {
+                let limit = SpendLimit { amount: Nano(amount), is_shadow, ..self.limits[which].clone() };
+                return if self.absent.contains(&which) { Ok(()) } else { self.set_limit(which, limit) };
+            }
+            Step::Replace { which } => {
+                if self.absent.remove(&which) {
+                    let id = format!("{}_again", self.limits[which].id);
+                    return self.set_limit(which, SpendLimit { id, ..self.limits[which].clone() });
+                }
+                self.absent.insert(which);
+                let id = self.limits[which].id.clone();
+                for process in &self.processes {
+                    let changing = runtime().block_on(process.ledger.begin_change(&id));
+                    self.store.remove_limit(&id);
+                    changing.remove_now(&id);
                 }
             }
             Step::Pass { seconds } => self.clock.advance(seconds),
         }
         Ok(())
+    }
+
+    /// A request's row as it begins.
+    fn row(&mut self, name: &str, user: Option<&str>, age: i64) -> UsageRow {
+        self.requests += 1;
+        row(&format!("req_{}", self.requests), &project(name), user, self.clock.unix_seconds() - age)
+    }
+
+    fn set_limit(&mut self, which: usize, limit: SpendLimit) -> Result<(), TestCaseError> {
+        let ledgers: Vec<_> = self.processes.iter().map(|process| Arc::clone(&process.ledger)).collect();
+        let runtime = runtime();
+        let changing: Vec<_> = ledgers.iter().map(|ledger| runtime.block_on(ledger.begin_change(&limit.id))).collect();
+        let mut came = Vec::new();
+        for process in 0..self.processes.len() {
+            self.act(&Step::Settle { process, which: 0, percent: 30 })?;
+            let row = self.row("a", Some("u"), 0);
+            if let Ok(hold) = self.processes[process].ledger.try_hold(row.clone(), Some(Nano(7))) {
+                self.processes[process].holds.push(hold);
+                came.push(row);
+            }
+        }
+        self.store.put_limit(limit.clone());
+        let was_refusing = self.limits[which].id == limit.id && !self.limits[which].is_shadow;
+        self.limits[which] = limit.clone();
+        changing.into_iter().for_each(|changing| drop(changing.put_now(limit.clone())));
+        // What came before a limit was there, or refused, is no grant of its.
+        let came = came.iter().filter(|_| was_refusing);
+        came.map(|row| self.check_grant(row)).collect()
     }
 
     /// When everything has ended and every keeper had its turns: what was settled is what was spent, nothing is held.
@@ -263,6 +329,10 @@ impl World {
     }
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
+}
+
 fn take(holds: &mut Vec<Hold>, which: usize) -> Option<Hold> {
     if holds.is_empty() { None } else { Some(holds.swap_remove(which % holds.len())) }
 }
@@ -271,12 +341,18 @@ fn store_error() -> WriteError {
     WriteError::Store(store::StoreError::Unavailable("the disk is full".into()))
 }
 
+/// More than usual, and as many more as PROPTEST_CASES says.
+fn histories() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.max(1_500), max_shrink_iters: 20_000, failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(histories())]
 
     #[test]
     fn no_history_grants_more_than_a_limit(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = World::new();
+        let mut world = World::new(3);
         for step in &steps {
             world.act(step)?;
         }
@@ -287,32 +363,54 @@ proptest! {
     /// can be used.
     #[test]
     fn without_crashes_nothing_is_left_behind(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
+        let mut world = World::new(3);
         for step in steps.iter().filter(|step| !matches!(step, Step::Crash { .. } | Step::Fence { .. })) {
             world.act(step)?;
         }
         world.rest()?;
         let spent: u64 = world.spent.iter().map(|(_, cost)| cost).sum();
         prop_assert_eq!(world.store.spent(), Nano(spent));
-        let a = project("a");
-        let at = world.clock.unix_seconds();
-        let left = world.limits[1].amount.0.saturating_sub(world.committed(&world.limits[1], &Scope::Project(a.clone()), at));
-        let left = left.min(world.limits[0].amount.0.saturating_sub(world.committed(&world.limits[0], &Scope::Organization, at)));
-        if left > 0 {
-            let mut is_granted = false;
-            for turn in 0..6 {
-                let row = row(&format!("last_{turn}"), &a, None, at);
-                if let Ok(hold) = world.processes[0].ledger.try_hold(row.clone(), Some(Nano(left))) {
-                    world.processes[0].holds.push(hold);
-                    world.check_grant(&row)?;
-                    is_granted = true;
-                    break;
-                }
-                // As a waiting request would.
-                world.lend(0, &row, left)?;
-            }
-            prop_assert!(is_granted, "{left} were left and not granted");
+        world.all_of_the_rest_can_be_used()?;
+    }
+
+    /// One process counts what it holds under limits that are set, deleted, and switched into shadow and out of it
+    /// meanwhile; nothing is lost and nothing left behind.
+    #[test]
+    fn limits_come_and_go(steps in proptest::collection::vec(lonely_step(), 1..60)) {
+        let mut world = World::new(1);
+        for step in &steps {
+            world.act(step)?;
         }
+        world.rest()?;
+        let spent: u64 = world.spent.iter().map(|(_, cost)| cost).sum();
+        prop_assert_eq!(world.store.spent(), Nano(spent));
+        world.all_of_the_rest_can_be_used()?;
+    }
+}
+
+impl World {
+    /// What is left of the project's and the organization's limit is granted.
+    fn all_of_the_rest_can_be_used(&mut self) -> Result<(), TestCaseError> {
+        let row = self.row("a", None, 0);
+        let left = |which: usize, scope: &Scope| {
+            let limit = &self.limits[which];
+            let is_free = limit.is_shadow || self.absent.contains(&which);
+            let left = || limit.amount.0.saturating_sub(self.committed(limit, scope, row.began_at));
+            if is_free { 1_000 } else { left() }
+        };
+        let left = left(0, &Scope::Organization).min(left(1, &Scope::Project(project("a"))));
+        for _ in 0..6 {
+            if left == 0 {
+                return Ok(());
+            }
+            if let Ok(hold) = self.processes[0].ledger.try_hold(row.clone(), Some(Nano(left))) {
+                self.processes[0].holds.push(hold);
+                return self.check_grant(&row);
+            }
+            // As a waiting request would.
+            self.lend(0, &row, left)?;
+        }
+        Err(TestCaseError::fail(format!("{left} were left and not granted")))
     }
 }
 

@@ -29,6 +29,14 @@ enum Name {
     Text,
 }
 
+/// Outermost members that are measured as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measured {
+    Prediction,
+    /// The prompts of a legacy completion, the inputs of an embedding.
+    Inputs,
+}
+
 /// An item of a conversation, or a tool, while it is read.
 #[derive(Debug, Default)]
 struct Item {
@@ -55,7 +63,7 @@ pub struct JsonReader<'a> {
     detail: (usize, Detail),
     user: Option<&'a str>,
     safety_identifier: Option<&'a str>,
-    top_level: Option<(&'static str, Kind)>,
+    top_level: Option<Measured>,
 }
 
 impl<'a> JsonReader<'a> {
@@ -177,13 +185,19 @@ impl<'a> JsonReader<'a> {
             "images" | "mask" | "image" if self.meter == Meter::Images && is_there => asked.has_hidden_input = true,
             _ => {}
         }
-        self.top_level = (member.key == "prediction").then_some(("prediction", member.kind));
+        self.top_level = match (&*member.key, self.meter) {
+            ("prediction", _) => Some(Measured::Prediction),
+            ("prompt", Meter::Completions) | ("input", Meter::Embeddings) => Some(Measured::Inputs),
+            _ => None,
+        };
     }
 
     /// The value of an outermost member was read.
     pub fn outermost_value(&mut self, text: &'a str) {
-        if self.top_level.take().is_some() {
-            self.asked.prediction_bytes = text.len() as u64;
+        match self.top_level.take() {
+            Some(Measured::Prediction) => self.asked.prediction_bytes = text.len() as u64,
+            Some(Measured::Inputs) => self.asked.inputs = parts::inputs(text),
+            None => {}
         }
     }
 

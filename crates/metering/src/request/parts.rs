@@ -120,6 +120,16 @@ pub(super) fn number(ahead: &str) -> Number {
     ahead[..end].parse().map_or(Number::Other, Number::Whole)
 }
 
+/// How many inputs a JSON value holds: a list of numbers is one, in tokens; any other list holds one for each element.
+pub(super) fn inputs(value: &str) -> u64 {
+    let Some(inside) = value.trim_start().strip_prefix('[') else { return 1 };
+    if inside.trim_start().starts_with(|char: char| char == '-' || char.is_ascii_digit()) {
+        return 1;
+    }
+    // Whatever cannot be read has no more elements than bytes.
+    serde_json::from_str(value).map_or(value.len(), |elements: Vec<serde::de::IgnoredAny>| elements.len()) as u64
+}
+
 /// The bytes of base64 in a JSON string (a slash may be escaped); none at all where it is not base64.
 pub(super) fn base64(raw: &str) -> Vec<u8> {
     if raw.contains('\\') {

@@ -119,6 +119,16 @@ fn a_detail_belongs_to_the_image_of_its_own_object() {
 }
 
 #[test]
+fn inputs_are_counted_where_each_is_read_apart() {
+    let prompts = |value: Value| read(Meter::Completions, &json!({"prompt": value})).inputs;
+    assert_eq!([json!("x"), json!([1, 2, 3]), json!(null), json!({"id": "p"})].map(prompts), [1; 4]);
+    assert_eq!([json!(["x", "y"]), json!([[1, 2], [3]]), json!(["[1,2]", "x"])].map(prompts), [2; 3]);
+    assert_eq!(read_text(Meter::Embeddings, "{\"input\": [ \"a\" , \"b\", \"c\" ]}").inputs, 3);
+    // Elsewhere a list is one conversation.
+    assert_eq!(read(Meter::Responses, &json!({"input": [{"role": "user", "content": "x"}]})).inputs, 0);
+}
+
+#[test]
 fn caps_that_are_no_numbers_are_no_caps() {
     let cap = |value: Value| read(Meter::Chat, &json!({"messages": [], "max_completion_tokens": value})).output_cap;
     assert_eq!(cap(json!(null)), Cap::Absent);

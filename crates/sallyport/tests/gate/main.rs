@@ -1,6 +1,7 @@
 //! The gate as its users meet it: the real binary, over real sockets, in front of the scriptable upstream.
 
 mod bad_input;
+mod books;
 mod client;
 mod faults;
 mod fidelity;
@@ -9,6 +10,7 @@ mod model;
 mod operation;
 mod ownership;
 mod secrets;
+mod settling;
 mod streaming;
 mod tls;
 mod world;

@@ -16,6 +16,7 @@ fn key(number: usize, project: &str) -> Key {
         created_at: 1,
         created_by: None,
         expires_at: None,
+        rates: rates::Limits::NONE,
     }
 }
 
@@ -29,13 +30,24 @@ fn project(id: &str) -> Project {
         synonyms: Vec::new(),
         external_key_id: None,
         residency: None,
+        money: crate::money::MoneySettings::default(),
+        rates: crate::money::ProjectRates::default(),
     }
 }
 
 fn directory(keys: usize) -> Directory {
     let organization = Organization { id: OrganizationId::new("org-1"), name: "o".into(), created_at: 1 };
     let keys = (0..keys).map(|number| key(number, "proj_1")).collect();
-    Directory::new(Records { organization, projects: vec![project("proj_1")], service_accounts: Vec::new(), keys })
+    Directory::new(Records {
+        organization,
+        projects: vec![project("proj_1")],
+        service_accounts: Vec::new(),
+        keys,
+        limits: Vec::new(),
+        alerts: Vec::new(),
+        webhooks: Vec::new(),
+        prices: Vec::new(),
+    })
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What a notice of a passed spend alert says.
+//! What a notice of a passed spend alert says: written by the store that fires it, read by whoever carries it out.
 
+use crate::alerts::{Notice, SpendAlert};
+use crate::records::ProjectId;
 use pricing::Nano;
 use serde_json::{Value, json};
-use store::{Notice, ProjectId, SpendAlert};
 
 /// The payload of a notice of the kind [`SpendAlert::NOTICE_KIND`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl SpendAlertTriggered {
     }
 
     /// Reads a notice; `None` when it tells of something else, or not in this form.
-    pub(crate) fn read(notice: &Notice) -> Option<SpendAlertTriggered> {
+    pub fn read(notice: &Notice) -> Option<SpendAlertTriggered> {
         if notice.kind != SpendAlert::NOTICE_KIND {
             return None;
         }

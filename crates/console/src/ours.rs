@@ -1,0 +1,42 @@
+//! The operations that the API does not have, under `/v1/sallyport`, in its style.
+
+use wire::endpoint::Method;
+use wire::refusal::{Reason, Refusal};
+
+use crate::{Answer, Call, Console};
+
+impl Console {
+    /// Serves a call by its path below `/v1/sallyport`.
+    pub(crate) async fn perform_ours(&self, call: &Call<'_>, path: &str) -> Answer {
+        use Method::{Delete, Get, Post};
+        match (call.endpoint.method, path) {
+            (Get, "/limits") => self.list_limits(call),
+            (Post, "/limits") => self.create_limit(call).await,
+            (Get, "/limits/{limit_id}") => self.retrieve_limit(call),
+            (Post, "/limits/{limit_id}") => self.update_limit(call).await,
+            (Delete, "/limits/{limit_id}") => self.delete_limit(call).await,
+            (Get, "/limits/{limit_id}/standings") => self.list_standings(call).await,
+            (Post, "/runs/{project_id}/{run}/stop") => self.stop_run(call).await,
+            (Get, "/holds") => self.list_holds(call),
+            (Get, "/estimates") => self.list_estimates(call).await,
+            (Post, "/estimates/{estimate_id}") => self.lower_estimate(call).await,
+            (Get, "/projects/{project_id}/money") => self.retrieve_money(call),
+            (Post, "/projects/{project_id}/money") => self.update_money(call).await,
+            (Get, "/projects/{project_id}/end_user_rate_limit") => self.retrieve_end_user_rate_limit(call),
+            (Post, "/projects/{project_id}/end_user_rate_limit") => self.update_end_user_rate_limit(call).await,
+            (Get, "/projects/{project_id}/api_keys/{api_key_id}/rate_limit") => self.retrieve_key_rate_limit(call),
+            (Post, "/projects/{project_id}/api_keys/{api_key_id}/rate_limit") => self.update_key_rate_limit(call).await,
+            (Get, "/prices") => self.list_prices(call),
+            (Post, "/prices" | "/prices/{model}") => self.put_prices(call).await,
+            (Delete, "/prices" | "/prices/{model}") => self.delete_prices(call).await,
+            (Get, "/webhooks") => self.list_webhooks(call),
+            (Post, "/webhooks") => self.create_webhook(call).await,
+            (Delete, "/webhooks/{webhook_id}") => self.delete_webhook(call).await,
+            (Get, "/notices") => self.list_notices(call).await,
+            (Post, "/notices/test") => self.test_notice(call).await,
+            (Post, "/notices/{delivery_id}/retry") => self.retry_notice(call).await,
+            (Get, "/forecast") => self.forecast(call).await,
+            _ => Err(Refusal::new(Reason::NotServed, "This operation is not served by this version of Sallyport.")),
+        }
+    }
+}
