@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_projects_and_keys.sql"),
     include_str!("../../../migrations/sqlite/0002_audit_lookup.sql"),
     include_str!("../../../migrations/sqlite/0003_money.sql"),
+    include_str!("../../../migrations/sqlite/0004_sent.sql"),
 ];
 
 /// Why the database cannot be opened.

@@ -82,7 +82,7 @@ impl Call {
         let endpoint = resolved.row.endpoint;
         let place = match (resolved.makes_objects(&prepared), resolved.project()) {
             (true, Some(project)) => match worker.gate.owners.place(&project.id, endpoint.family) {
-                Ok(place) => Some(place),
+                Ok(place) => Some(place.sent(settling.as_ref().map(|settling| &settling.undo))),
                 Err(refusal) => {
                     settling.into_iter().for_each(Settling::release);
                     return Err(refusal);

@@ -12,19 +12,20 @@ use std::sync::Arc;
 use http::HeaderMap;
 use ledger::{Hold, Refused};
 use metering::amend::{self, Edit};
-use metering::bound::{self, Bounded, Known};
+use metering::bound::{self, Bounded, Known, NoBound};
 use metering::exact;
 use metering::request::{Asked, Cap, TierAsked};
 use pricing::{ModelPrices, Nano, Quantities, Table, Tier};
 use rates::Admission;
 use store::{Certainty, Project, UsageKind, UsageRow};
-use wire::endpoint::Meter;
+use wire::endpoint::{Meter, Method};
 use wire::json::TopLevel;
 use wire::refusal::Refusal;
 
 use crate::gate::Gate;
 use crate::headers::single;
 use crate::idempotency::Keeping;
+use crate::own;
 use crate::prepare::Prepared;
 use crate::record::Record;
 use crate::resolve::Resolved;
@@ -76,7 +77,8 @@ pub(crate) async fn hold(
     let meter = claim.resolved.row.endpoint.meter;
     let (Some(project), true) = (claim.resolved.project(), meter != Meter::Nothing) else {
         record.admission = admission;
-        return Ok(Held { prepared, settling: None, keeping: None });
+        let settling = Box::pin(claim.later_answer()).await?;
+        return Ok(Held { prepared, settling, keeping: None });
     };
     let gate = claim.gate;
     let asked = prepared.asked.take().unwrap_or_default();
@@ -113,6 +115,18 @@ pub(crate) async fn hold(
 }
 
 impl Claim<'_> {
+    /// What comes out of a stored response that is read again: what the gate set when it was made.
+    async fn later_answer(&self) -> Result<Option<Box<Settling>>, Refusal> {
+        let endpoint = self.resolved.row.endpoint;
+        if endpoint.owned_by != Some("response_id") || endpoint.method == Method::Delete {
+            return Ok(None);
+        }
+        let params = self.resolved.decoded_params()?;
+        let Some((_, id)) = params.into_iter().find(|(name, _)| *name == "response_id") else { return Ok(None) };
+        let echoes = own::echoes(self.gate, &id).await?;
+        Ok((!echoes.is_empty()).then(|| Settling::only_undo(self.gate, Meter::Responses, echoes)))
+    }
+
     /// The model that is priced.
     fn model(&self, prepared: &Prepared, meter: Meter) -> String {
         match (&prepared.model, meter) {
@@ -219,6 +233,10 @@ impl Request<'_> {
     /// The worst case for a model, with another output cap if there is one.
     fn worst(&self, model: &str, text_tokens: Option<u64>, output_cap: Option<u64>) -> Worst {
         let nobody = |words: String| Worst { amount: self.allowance(), bounded: None, unbounded: Some(words) };
+        // Of such an endpoint no price helps, and most name no model.
+        if self.meter == Meter::Unbounded {
+            return nobody(words::no_bound(&NoBound::Endpoint));
+        }
         let Some(prices) = self.prices(model) else { return nobody(words::no_price(model)) };
         let capped;
         let asked = match output_cap {

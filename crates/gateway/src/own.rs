@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use metering::amend::Edit;
 use store::{ObjectOwner, Owners, Project, ProjectId};
 use tokio::sync::mpsc;
 use wire::endpoint::Endpoint;
@@ -20,6 +21,7 @@ use wire::sse;
 
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::settle::{Undo, undo};
 
 /// Batches waiting to be written; when they are used up, requests that make objects are refused.
 const BATCHES_MAX: usize = 10_000;
@@ -44,11 +46,14 @@ const IDS_MAX: usize = 256;
 
 type Batch = Vec<ObjectOwner>;
 
+/// What the caller sent where the gate set something that answers echo.
+type Sent = Option<Arc<str>>;
+
 /// The book of owners.
 pub(crate) struct OwnerBook {
     store: Arc<dyn Owners>,
-    /// Owners that are not on disk yet.
-    pending: Mutex<HashMap<String, ProjectId>>,
+    /// Owners that are not on disk yet, and what their callers sent.
+    pending: Mutex<HashMap<String, (ProjectId, Sent)>>,
     sender: mpsc::Sender<Batch>,
 }
 
@@ -58,6 +63,7 @@ pub(crate) struct Place {
     permit: mpsc::OwnedPermit<Batch>,
     project: ProjectId,
     family: &'static str,
+    sent: Sent,
 }
 
 impl OwnerBook {
@@ -79,7 +85,7 @@ impl OwnerBook {
             let public = "The gate cannot write down who owns new objects right now, so none are made. Retry shortly.";
             Refusal::new(Reason::StoreUnavailable, public).retry_after_ms(1_000)
         })?;
-        Ok(Place { book: Arc::clone(self), permit, project: project.clone(), family })
+        Ok(Place { book: Arc::clone(self), permit, project: project.clone(), family, sent: None })
     }
 
     /// Waits until all owners are on disk, at most [`SETTLE_TIME_MAX`]; whether they are.
@@ -99,7 +105,7 @@ impl OwnerBook {
     async fn check(&self, object_id: &str, project: &ProjectId) -> Result<(), Refusal> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).get(object_id).cloned();
         let owner = match pending {
-            Some(owner) => Some(owner),
+            Some((owner, _)) => Some(owner),
             None => self.store.owner_of(object_id).await.map_err(|error| {
                 let public = "The gate cannot look up who owns this object right now. Retry shortly.";
                 Refusal::new(Reason::StoreUnavailable, public).cause(error).retry_after_ms(1_000)
@@ -132,7 +138,35 @@ pub(crate) fn not_found(object_id: &str) -> Refusal {
     .param("id")
 }
 
+/// What the caller of a response sent where the gate set something else; nothing for most.
+///
+/// # Errors
+/// 503 when the store cannot say.
+pub(crate) async fn echoes(gate: &Gate, object_id: &str) -> Result<Vec<Edit>, Refusal> {
+    let (book, id) = (Arc::clone(&gate.owners), object_id.to_owned());
+    let pending = book.pending.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+    let sent = match pending {
+        Some((_, sent)) => sent.map(|sent| sent.as_ref().to_owned()),
+        None => {
+            let looked_up = gate.runtime.spawn(async move { book.store.sent(&id).await }).await;
+            looked_up.map_err(|error| unreadable(&error))?.map_err(|error| unreadable(&error))?
+        }
+    };
+    Ok(sent.map(|sent| undo::read(&sent)).unwrap_or_default())
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Refusal {
+    let public = "The gate cannot look this object up right now. Retry shortly.";
+    Refusal::new(Reason::StoreUnavailable, public).cause(error).retry_after_ms(1_000)
+}
+
 impl Place {
+    /// What the caller sent where the gate set something else that answers echo.
+    pub(crate) fn sent(mut self, undo: Option<&Undo>) -> Place {
+        self.sent = undo.and_then(Undo::written).map(Arc::from);
+        self
+    }
+
     /// Writes down the owner of these objects. Known from now on, on disk soon.
     fn record(self, ids: Vec<String>) {
         if ids.is_empty() {
@@ -141,8 +175,11 @@ impl Place {
         let mut pending = self.book.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Batch::with_capacity(ids.len());
         for object_id in ids {
-            pending.entry(object_id.clone()).or_insert_with(|| self.project.clone());
-            batch.push(ObjectOwner { object_id, project: self.project.clone(), family: self.family.to_owned() });
+            // Items and containers echo nothing.
+            let sent = self.sent.clone().filter(|_| object_id.starts_with("resp_"));
+            pending.entry(object_id.clone()).or_insert_with(|| (self.project.clone(), sent.clone()));
+            let (project, family) = (self.project.clone(), self.family.to_owned());
+            batch.push(ObjectOwner { object_id, project, family, sent: sent.map(|sent| sent.as_ref().to_owned()) });
         }
         drop(pending);
         self.permit.send(batch);
@@ -157,7 +194,8 @@ impl Place {
     /// Watches a stream of events for them: its first events, and the last where the whole object comes once more.
     pub(crate) fn watch_events(self, endpoint: &'static Endpoint) -> EventIds {
         let book = Arc::clone(&self.book);
-        let last = book.place(&self.project, self.family).ok();
+        let mut last = book.place(&self.project, self.family).ok();
+        last.iter_mut().for_each(|last| last.sent.clone_from(&self.sent));
         EventIds { first: Some(self), last, endpoint, seen: 0 }
     }
 }
@@ -296,6 +334,9 @@ mod tests {
         }
         async fn owner_of(&self, object_id: &str) -> Result<Option<ProjectId>, store::StoreError> {
             Ok(self.0.lock().expect("not poisoned").get(object_id).cloned())
+        }
+        async fn sent(&self, _object_id: &str) -> Result<Option<String>, store::StoreError> {
+            Ok(None)
         }
     }
 

@@ -8,12 +8,13 @@
 
 mod growth;
 mod tee;
-mod undo;
+pub(crate) mod undo;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ledger::Hold;
+use metering::amend::Edit;
 use metering::bound;
 use metering::request::Asked;
 use metering::usage::{UsageReader, Used};
@@ -84,6 +85,24 @@ impl Settling {
             tee,
             run,
             abandoned,
+            growth: None,
+        })
+    }
+
+    /// For a later answer that echoes what the gate once set: nothing is charged.
+    pub(crate) fn only_undo(gate: &Arc<Gate>, meter: Meter, echoes: Vec<Edit>) -> Box<Settling> {
+        Box::new(Settling {
+            gate: Arc::clone(gate),
+            hold: None,
+            admission: None,
+            table: Arc::clone(&gate.money.prices.table()),
+            meter,
+            asked: Box::default(),
+            reader: UsageReader::new(meter, Unit::WebSearchMedium),
+            undo: Undo { usage: false, echoes },
+            tee: Tee::default(),
+            run: None,
+            abandoned: Abandoned::Cancel,
             growth: None,
         })
     }
@@ -216,7 +235,7 @@ impl Settling {
                 // Billed by whole seconds.
                 used.quantities.set(Unit::AudioMilliseconds, asked.audio_ms.div_ceil(1_000).saturating_mul(1_000));
             }
-            Meter::Images if used.images > 0 => {
+            Meter::Images if used.images > 0 && self.is_billed_by_image(model) => {
                 let word = |word: &Option<String>, usual: &str| word.clone().unwrap_or_else(|| usual.to_owned());
                 let (quality, size) = (&asked.images_out.quality, &asked.images_out.size);
                 used.bill_images(&word(quality, "standard"), &word(size, "1024x1024"));
@@ -224,6 +243,11 @@ impl Settling {
             _ => return None,
         }
         Some(used)
+    }
+
+    /// Whether images of a model have prices of their own, not only equivalents of what their tokens cost.
+    fn is_billed_by_image(&self, model: &str) -> bool {
+        self.table.find(model).is_some_and(|prices| prices.images.iter().any(|image| !image.equivalent))
     }
 
     /// The row with its end filled in.

@@ -74,7 +74,9 @@ impl Hold {
     fn charge_in_full(&self, settled_at: i64) {
         self.ledger.counters.estimated.fetch_add(1, SeqCst);
         let (cost, mut row) = (self.amount(), self.open.row.clone());
-        row.lines = vec![CostLine { item: format!("{}, estimated", row.model), quantity: 0, amount: cost }];
+        // Batches and the like name no model.
+        let of = if row.model.is_empty() { row.endpoint } else { &row.model };
+        row.lines = vec![CostLine { item: format!("{of}, estimated"), quantity: 0, amount: cost }];
         (row.cost, row.certainty, row.settled_at) = (cost, Certainty::Estimated, settled_at);
         self.ledger.end(&self.open, Some(row));
     }

@@ -297,3 +297,6 @@ pub fn hides_output(model: &str) -> bool {
     let model = model.strip_prefix("ft:").unwrap_or(model);
     HIDING.iter().any(|name| model.starts_with(name)) || model.contains("deep-research")
 }
+
+#[cfg(test)]
+mod tests;

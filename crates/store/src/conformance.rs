@@ -240,6 +240,7 @@ pub async fn audit_events_are_filtered_and_paged(store: &dyn Registry) {
 /// Who was first owns an object; unknown ids have no owner.
 pub async fn the_first_owner_stays(store: &dyn Owners) {
     let owner = |id: &str, project: &str| ObjectOwner {
+        sent: Some(format!("sent by {id}")).filter(|_| id.ends_with('1')),
         object_id: id.into(),
         project: ProjectId::new(project),
         family: "files".into(),
@@ -253,6 +254,9 @@ pub async fn the_first_owner_stays(store: &dyn Owners) {
         found.push(owner.await.expect("readable").map(|id| id.to_string()));
     }
     assert_eq!(found, [Some("proj_a".into()), Some("proj_a".into()), Some("proj_b".into()), None]);
+    assert_eq!(store.sent("file-1").await.expect("readable").as_deref(), Some("sent by file-1"));
+    assert_eq!(store.sent("file-2").await.expect("readable"), None);
+    assert_eq!(store.sent("file-4").await.expect("readable"), None);
 }
 
 /// A sealed value is kept once and read back as it was.

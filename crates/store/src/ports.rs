@@ -247,6 +247,12 @@ pub trait Owners: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     async fn owner_of(&self, object_id: &str) -> Result<Option<ProjectId>, StoreError>;
+
+    /// What the caller sent where the gate set something else, for an object whose answers echo it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn sent(&self, object_id: &str) -> Result<Option<String>, StoreError>;
 }
 
 /// Sealed values, by name.

@@ -169,4 +169,7 @@ pub struct ObjectOwner {
     pub project: ProjectId,
     /// The endpoint family that made it.
     pub family: String,
+    /// Members that the gate set in the request and that answers echo, with what the caller sent: a JSON object. Later
+    /// answers show that.
+    pub sent: Option<String>,
 }

@@ -14,10 +14,10 @@ impl Owners for Sqlite {
             // The database's own clock will do: the time is kept for retention by the day, and nothing is decided by it.
             // An upsert that changes nothing but matches only rows of the same owner: zero rows is a conflict.
             let query = sqlx::query(
-                "INSERT INTO object_owner (object_id, project_id, family, recorded_at) VALUES (?, ?, ?, unixepoch()) \
+                "INSERT INTO object_owner (object_id, project_id, family, sent, recorded_at) VALUES (?, ?, ?, ?, unixepoch()) \
                  ON CONFLICT (object_id) DO UPDATE SET family = family WHERE project_id = excluded.project_id",
             );
-            let query = query.bind(&owner.object_id).bind(owner.project.as_str()).bind(&owner.family);
+            let query = query.bind(&owner.object_id).bind(owner.project.as_str()).bind(&owner.family).bind(&owner.sent);
             let result = query.execute(&mut *transaction).await.map_err(refused)?;
             conflicts += u64::from(result.rows_affected() == 0);
         }
@@ -29,5 +29,10 @@ impl Owners for Sqlite {
         let query = sqlx::query_scalar::<_, String>("SELECT project_id FROM object_owner WHERE object_id = ?");
         let owner = query.bind(object_id).fetch_optional(&self.readers).await.map_err(refused)?;
         Ok(owner.map(ProjectId::new))
+    }
+
+    async fn sent(&self, object_id: &str) -> Result<Option<String>, StoreError> {
+        let query = sqlx::query_scalar::<_, Option<String>>("SELECT sent FROM object_owner WHERE object_id = ?");
+        Ok(query.bind(object_id).fetch_optional(&self.readers).await.map_err(refused)?.flatten())
     }
 }

@@ -124,7 +124,8 @@ async fn a_read_only_database_is_said() {
     sqlx::raw_sql("PRAGMA query_only = ON").execute(&store.writer).await.expect("set");
     let error = store.commit(&creation(1, "x".into())).await.expect_err("read-only");
     assert!(matches!(&error, StoreError::Unavailable(cause) if cause.contains("readonly")), "{error}");
-    let owner = store::ObjectOwner { object_id: "f".into(), project: ProjectId::new("p"), family: "files".into() };
+    let owner =
+        store::ObjectOwner { object_id: "f".into(), project: ProjectId::new("p"), family: "files".into(), sent: None };
     assert!(matches!(store.record(&[owner]).await, Err(StoreError::Unavailable(_))));
 }
 

@@ -56,7 +56,8 @@ impl Request<'_> {
             NearLimit::Alias { model } => self.aliased(row.clone(), model, record).await,
         };
         hold.ok_or_else(|| {
-            let fits = self.largest_cap(&row.model, text_tokens, exceeded.left);
+            let text = text_tokens.unwrap_or(self.asked.text_bytes).saturating_add(self.cap_bytes());
+            let fits = self.largest_cap(&row.model, Some(text), exceeded.left);
             words::exceeded(exceeded, (self.meter, fits), Some(ledger.open_count(&row.key)))
         })
     }
@@ -84,6 +85,15 @@ impl Request<'_> {
             }
         }
         Some(low)
+    }
+
+    /// What a cap adds to the body when the caller takes the advice: the member, its number, blanks.
+    fn cap_bytes(&self) -> u64 {
+        const AROUND_BYTES: usize = 20;
+        match self.asked.output_cap {
+            Cap::Absent => (bound::cap_name(self.meter).len() + AROUND_BYTES) as u64,
+            Cap::Given(_) | Cap::Odd => 0,
+        }
     }
 
     /// A hold with a smaller output cap.

@@ -25,7 +25,28 @@ pub(crate) enum Change {
     To(Vec<u8>),
 }
 
+/// Members that the gate may set and that answers echo.
+const ECHOED: [&str; 2] = ["max_output_tokens", "max_tool_calls"];
+
+/// What the caller sent, as [`Undo::written`] wrote it down.
+pub(crate) fn read(written: &str) -> Vec<Edit> {
+    let Ok(members) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(written) else {
+        return Vec::new();
+    };
+    let edit = |key: &'static str| Some(Edit { key, value: members.get(key)?.to_string() });
+    ECHOED.into_iter().filter_map(edit).collect()
+}
+
 impl Undo {
+    /// What answers echo, to be written down: a JSON object. `None` where there is nothing.
+    pub(crate) fn written(&self) -> Option<String> {
+        if self.echoes.is_empty() {
+            return None;
+        }
+        let members: Vec<_> = self.echoes.iter().map(|edit| format!("\"{}\":{}", edit.key, edit.value)).collect();
+        Some(format!("{{{}}}", members.join(",")))
+    }
+
     /// Whether a whole answer may have to be changed.
     pub(crate) fn changes_answers(&self) -> bool {
         !self.echoes.is_empty()

@@ -255,6 +255,20 @@ async fn a_stream_grows_as_far_as_the_limit_allows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_grows_by_more_than_a_step() {
+    let desk = Desk::with(1_000).await;
+    settle(desk.held(960).await, 960);
+    let hold = desk.held(5).await;
+    // An eighth of what is left is five.
+    for _ in 0..100 {
+        hold.try_grow(Nano(15));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(hold.amount(), Nano(35));
+    hold.release();
+}
+
+#[tokio::test(start_paused = true)]
 async fn ends_that_wait_for_the_store_are_bounded() {
     let desk = Desk::open(Vec::new()).await;
     let mut holds: Vec<_> =

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use pricing::Nano;
-use store::{Period, Raise, Scope, SpendLimit, UsageRow};
+use store::{NearLimit, Period, Raise, Scope, SpendLimit, UsageRow};
 use tokio::time::Instant;
 
 use super::desk::{BEGIN, Desk, Mode, exceeded, monthly, settle};
@@ -176,6 +176,30 @@ async fn a_limit_in_shadow_counts_what_it_would_refuse_and_refuses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn shadow_counts_from_the_first_request_that_the_store_can_be_asked_about() {
+    let desk = Desk::open(vec![shadow(100)]).await;
+    let first = desk.held(70).await;
+    desk.until(|| desk.ledger.counters.writes.load(SeqCst) > 0).await;
+    let second = desk.held(70).await;
+    assert_eq!(desk.ledger.counters.shadow_refused.load(SeqCst), 1);
+    [first, second].into_iter().for_each(crate::Hold::release);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_free_in_shadow_is_not_granted_before_it_is_leased() {
+    let desk = Desk::open(vec![shadow(100)]).await;
+    let running = desk.held(20).await;
+    assert_eq!(desk.standing().await.left, Nano(80));
+    desk.store.set(Mode::Stalls);
+    desk.set(monthly(100)).await;
+    assert_eq!(desk.hold(10).await.err(), Some(Refused::StoreDown));
+    desk.store.set(Mode::Works);
+    let hold = desk.held(80).await;
+    assert_eq!(desk.balance(), (0, 100));
+    [running, hold].into_iter().for_each(crate::Hold::release);
+}
+
+#[tokio::test(start_paused = true)]
 async fn shadow_is_switched_off_and_on_while_requests_run() {
     let desk = Desk::open(vec![shadow(100)]).await;
     let (first, second) = (desk.held(70).await, desk.held(60).await);
@@ -206,7 +230,8 @@ async fn shadow_is_switched_off_and_on_while_requests_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_for_many_takes_few_writes() {
-    let each = |amount| limit("limit_users", Scope::EndUser(project("a"), String::new()), Period::Day, amount);
+    let scope = Scope::EndUser(project("a"), String::new());
+    let each = |amount| limit("limit_users", scope.clone(), Period::Day, amount);
     let desk = Desk::open(vec![each(100)]).await;
     for user in 0..500 {
         let row = UsageRow { end_user: Some(user.to_string()), ..desk.row() };
@@ -214,13 +239,15 @@ async fn a_change_for_many_takes_few_writes() {
     }
     let writes = || desk.ledger.counters.writes.load(SeqCst);
     let (before, began) = (writes(), Instant::now());
-    desk.set(each(20)).await;
+    let near_limit = NearLimit::Alias { model: "gpt-5.4-nano".into() };
+    desk.set(SpendLimit { near_limit: near_limit.clone(), ..each(20) }).await;
     assert!(writes() - before <= 3 && began.elapsed() < Duration::from_secs(1), "{} writes", writes() - before);
     for user in [0, 499] {
         let row = |amount| (UsageRow { end_user: Some(user.to_string()), ..desk.row() }, Some(Nano(amount)));
         let (too_much, worst) = row(11);
         let refused = exceeded(desk.ledger.hold(too_much, worst).await);
         assert_eq!((refused.left, refused.scope), (Nano(10), Scope::EndUser(project("a"), user.to_string())));
+        assert_eq!(refused.near_limit, near_limit);
         let (fits, worst) = row(10);
         desk.ledger.hold(fits, worst).await.expect("granted").release();
     }

@@ -138,6 +138,7 @@ async fn what_little_is_left_is_not_asked_for_again_and_again() {
     desk.held(3).await.release();
     // A request that runs without costing anything.
     let free = desk.held(0).await;
+    desk.until(|| !desk.ledger.has_work()).await;
     desk.clock.advance(120);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = desk.ledger.counters.writes.load(SeqCst);
@@ -182,6 +183,15 @@ async fn a_stop_writes_everything_and_returns_every_lease() {
         holds.spawn(async move { ledger.hold(row, Some(Nano(50))).await });
     }
     holds.join_all().await.into_iter().for_each(|hold| settle(hold.expect("granted"), 7));
+    // Some stock is left with every one of them, and some ends are not written yet.
+    desk.until(|| desk.spent() == 7 * keys as u64).await;
+    let end = async |number: usize| {
+        let row = UsageRow { key: key(number), ..desk.row() };
+        settle(desk.ledger.hold(row, Some(Nano(50))).await.expect("granted"), 0);
+    };
+    for number in 0..5 {
+        end(number).await;
+    }
     let (store, clock) = (Arc::clone(&desk.store), Arc::clone(&desk.clock));
     assert!(desk.close().await);
     assert_eq!(store.memory.spent(), Nano(7 * keys as u64));

@@ -2,9 +2,14 @@
 
 mod bad_input;
 mod books;
+mod budget;
 mod client;
+mod crashes;
+mod crowd;
 mod faults;
 mod fidelity;
+mod growth;
+mod holding;
 mod keys;
 mod model;
 mod operation;

@@ -111,6 +111,20 @@ impl World {
         connection.answer().unwrap_or_else(|| panic!("no answer; the gate said:\n{}", self.diagnostics()))
     }
 
+    /// Sends a POST with the project's key and headers on top, and leaves the answer to be read, or not.
+    pub(crate) fn begin(&self, target: &str, body: &Value, more: &[(&str, &str)]) -> Connection {
+        let bearer = format!("Bearer {}", self.project_key);
+        let headers = [&[("Authorization", bearer.as_str()), ("Content-Type", "application/json")], more].concat();
+        let mut connection = self.connect();
+        connection.send(&request("POST", target, &headers, body.to_string().as_bytes()));
+        connection
+    }
+
+    /// The same, with its answer.
+    pub(crate) fn post_with(&self, target: &str, body: &Value, more: &[(&str, &str)]) -> Answer {
+        self.begin(target, body, more).answer().expect("an answer")
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address)
     }
