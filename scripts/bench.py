@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Measures the gate against nginx as a bare reverse proxy and against the upstream itself, in one run.
+"""Measures the gate against nginx as a bare reverse proxy and against the upstream itself, in one run; the gate twice, without
+limits and with hard limits on organization, project and key, rate limits, and a spend alert.
 
 For each: requests a second, latency percentiles, CPU microseconds per request of the process under test, errors, and
 the CPU as a ratio to nginx's. One core for the proxy under test, others for the load and the upstream where there are
-enough. wrk sends the same chat request of 1 kB to all three. Results go to standard output and bench-results/.
+enough. wrk sends the same chat request of 1 kB to all. Results go to standard output and bench-results/.
 
 Settings (environment): BENCH_SECONDS (8), BENCH_CONNECTIONS (32), BENCH_ROUNDS (3).
 """
@@ -20,12 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "32"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-UPSTREAM, NGINX, GATE = 19100, 19101, 19102
+UPSTREAM, NGINX, GATE, LIMITED = 19100, 19101, 19102, 19103
 TICKS = os.sysconf("SC_CLK_TCK")
 
 BODY = json.dumps({
@@ -88,16 +90,36 @@ http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {fol
     return start(["nginx", "-c", str(config), "-p", str(folder)], core, stderr=subprocess.DEVNULL)
 
 
-def gate(folder, core):
+def gate(folder, core, port):
     """The gate with one worker; its request log is written to a file."""
+    folder.mkdir()
     config = folder / "sallyport.toml"
     config.write_text("workers = 1\n")
     environment = {**os.environ, "SALLYPORT_UPSTREAM_KEY": "sk-bench", "SALLYPORT_UPSTREAM_URL": f"http://127.0.0.1:{UPSTREAM}/v1"}
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "sallyport"
     command = [str(target), "serve", "--config", str(config), "--data", str(folder / "data"),
-               "--listen", f"127.0.0.1:{GATE}", "--bootstrap-json", str(folder / "boot.json")]
+               "--listen", f"127.0.0.1:{port}", "--bootstrap-json", str(folder / "boot.json")]
     log = open(folder / "requests.log", "w", encoding="utf-8")
     return start(command, core, env=environment, stdout=log, stderr=subprocess.DEVNULL)
+
+
+def limit(boot):
+    """Sets limits that are never reached, so that all of their work is done for each request."""
+    def post(path, body):
+        request = urllib.request.Request(f"{boot['url']}/v1/{path}", json.dumps(body).encode(), method="POST", headers={
+            "Authorization": f"Bearer {boot['admin_key']}", "Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).read()
+    project = boot["project_id"]
+    key = json.loads(urllib.request.urlopen(urllib.request.Request(
+        f"{boot['url']}/v1/organization/projects/{project}/api_keys", headers={"Authorization": f"Bearer {boot['admin_key']}"}),
+        timeout=10).read())["data"][0]["id"]
+    month = {"threshold_amount": 100_000_000, "currency": "USD", "interval": "month"}
+    post("organization/spend_limit", month)
+    post(f"organization/projects/{project}/spend_limit", month)
+    post(f"organization/projects/{project}/spend_alerts", {**month, "notification_channel": {"type": "email", "recipients": ["a@example.com"]}})
+    post("sallyport/limits", {"scope": {"kind": "key", "key_id": key}, "period": "day", "amount": "1000000"})
+    post(f"organization/projects/{project}/rate_limits/rl-gpt-4o-mini", {
+        "max_requests_per_1_minute": 1_000_000_000, "max_tokens_per_1_minute": 1_000_000_000_000})
 
 
 def load(port, key, core, script, stream):
@@ -135,12 +157,16 @@ def main():
     try:
         wait_for(UPSTREAM)
         processes["nginx"] = nginx(folder, one)
-        processes["gate"] = gate(folder, one)
+        keys = {"upstream": "sk-bench", "nginx": "sk-bench"}
+        for name, port in (("gate", GATE), ("limited", LIMITED)):
+            processes[name] = gate(folder / name, one, port)
+            wait_for(port)
+            boot = json.loads((folder / name / "boot.json").read_text())
+            keys[name] = boot["project_key"]
+        limit(boot)
         wait_for(NGINX)
-        wait_for(GATE)
-        key = json.loads((folder / "boot.json").read_text())["project_key"]
         for stream in (False, True):
-            lines += table(processes, key, rest, folder, stream)
+            lines += table(processes, keys, rest, folder, stream)
     finally:
         for process in processes.values():
             process.send_signal(signal.SIGTERM)
@@ -152,28 +178,31 @@ def main():
     (results / "latest.txt").write_text("\n".join(lines) + "\n")
 
 
-def table(processes, key, load_cores, folder, stream):
-    """Measures all three in turn, round by round, and prints medians."""
-    ports = {"upstream": UPSTREAM, "nginx": NGINX, "gate": GATE}
+def table(processes, keys, load_cores, folder, stream):
+    """Measures all in turn, round by round, and prints medians."""
+    ports = {"upstream": UPSTREAM, "nginx": NGINX, "gate": GATE, "limited": LIMITED}
     seen = {name: [] for name in ports}
     for round_number in range(ROUNDS):
         for name, port in ports.items():
             print(f"  {'stream' if stream else 'whole'}: round {round_number + 1} of {ROUNDS}, {name} …", file=sys.stderr)
             before = cpu_seconds(processes[name].pid)
-            requests, seconds, errors, latency = load(port, key, load_cores, folder / "post.lua", stream)
+            requests, seconds, errors, latency = load(port, keys[name], load_cores, folder / "post.lua", stream)
             used = cpu_seconds(processes[name].pid) - before
             seen[name].append((requests / seconds, used * 1e6 / max(requests, 1), errors, latency))
     what = "20 events" if stream else "one JSON answer"
     lines = [f"chat request of {len(BODY)} bytes, {what}, {CONNECTIONS} connections, {ROUNDS} x {SECONDS} s, one core for the proxy",
              f"{'':10}{'requests/s':>12}{'CPU us/req':>12}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'p99.9 ms':>10}{'errors':>8}"]
     base = statistics.median(cpu for _, cpu, _, _ in seen["nginx"])
-    ratios = [gate[1] / nginx[1] for gate, nginx in zip(seen["gate"], seen["nginx"])]
     for name, rounds in seen.items():
         rate, cpu = (statistics.median(one[at] for one in rounds) for at in (0, 1))
         p50, p99, p999 = (statistics.median(one[3][at] for one in rounds) for at in (0, 1, 2))
         errors = sum(one[2] for one in rounds)
         lines.append(f"{name:10}{rate:12.0f}{cpu:12.1f}{cpu / base:8.2f}{p50:9.2f}{p99:9.2f}{p999:10.2f}{errors:8}")
-    lines.append(f"gate/nginx by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+    for name in ("gate", "limited"):
+        ratios = [gate[1] / nginx[1] for gate, nginx in zip(seen[name], seen["nginx"])]
+        lines.append(f"{name}/nginx by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+    added = [limited[1] - gate[1] for limited, gate in zip(seen["limited"], seen["gate"])]
+    lines.append(f"limits add, CPU us by round: {', '.join(f'{micros:.1f}' for micros in added)}")
     print("\n" + "\n".join(lines) + "\n")
     return [*lines, ""]
 

@@ -104,13 +104,15 @@ CREATE TABLE usage_row (
     quantities  TEXT NOT NULL,
     lines       TEXT NOT NULL
 ) STRICT;
+-- Costs by line and minute are read from the rows of their time.
+CREATE INDEX usage_row_time ON usage_row (began_at);
 -- What one end user, run or tag has spent: asked when a limit's account is made.
 CREATE INDEX usage_row_end_user ON usage_row (project, end_user, began_at, cost) WHERE end_user IS NOT NULL;
 CREATE INDEX usage_row_run ON usage_row (project, run, began_at, cost) WHERE run IS NOT NULL;
 CREATE INDEX usage_row_tag ON usage_row (project, tag, began_at, cost) WHERE tag IS NOT NULL;
 CREATE INDEX usage_row_estimated ON usage_row (sequence) WHERE certainty = 'estimated';
 
--- Sums by minute, hour and day (`width`, seconds). The key's order keeps what is written now in few pages, and a
+-- Sums by minute, hour and day (`width`, seconds), of costs by hour and day. The key's order keeps what is written now in few pages, and a
 -- project's part of a bucket together.
 CREATE TABLE usage_sum (
     width                 INTEGER NOT NULL,

@@ -32,10 +32,12 @@ pub(crate) fn admit(
     let id = project.id.as_str();
     let model = prepared.model.as_deref();
     let table = gate.money.prices.table();
-    // A snapshot without limits of its own counts under its family's.
+    // A snapshot without limits of its own counts under its family's, whether or not it has prices of its own.
     let limited_as = model.and_then(|model| {
-        let named = project.rates.by_model.get_key_value(model);
-        named.or_else(|| project.rates.by_model.get_key_value(&table.find(model)?.name))
+        let listed = table.find(model).map(|prices| prices.name.as_str());
+        let family = pricing::family(listed.unwrap_or(model));
+        let names = [Some(model), listed, family].into_iter().flatten();
+        names.filter_map(|name| project.rates.by_model.get_key_value(name)).next()
     });
     let user = prepared.asked.as_ref().and_then(|asked| asked.end_user.as_deref());
     let none = &rates::Limits::NONE;

@@ -114,8 +114,8 @@ async fn way(
 fn again(gate: &Gate, resolved: &Resolved<'_>, prepared: &Prepared, head: &Parts) -> Result<Begin, Refusal> {
     match resolved.project() {
         Some(project) if resolved.row.endpoint.meter != Meter::Nothing => {
-            let path = resolved.row.endpoint.path;
-            gate.idempotent.begin(&head.headers, project.id.as_str(), path, &prepared.whole)
+            let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+            gate.idempotent.begin(&head.headers, project.id.as_str(), target, &prepared.whole)
         }
         _ => Ok(Begin::Plain),
     }

@@ -71,7 +71,7 @@ pub(crate) struct Claim<'a> {
 pub(crate) async fn hold(
     claim: Claim<'_>,
     mut prepared: Prepared,
-    admission: Option<Admission>,
+    mut admission: Option<Admission>,
     record: &mut Record,
 ) -> Result<Held, Refusal> {
     let meter = claim.resolved.row.endpoint.meter;
@@ -97,7 +97,14 @@ pub(crate) async fn hold(
         growth: None,
     };
     let is_limited = gate.money.ledger.limits_apply(&row);
-    let hold = request.granted(&prepared, row, is_limited, record).await?;
+    let hold = match request.granted(&prepared, row, is_limited, record).await {
+        Ok(hold) => hold,
+        Err(refusal) => {
+            // What money refuses uses no tokens: nobody else is to be short of them.
+            admission.iter_mut().for_each(|admission| admission.correct(gate.money.now_ns(), 0));
+            return Err(refusal);
+        }
+    };
     request.ask_for_usage(&prepared);
     let Request { edits, undo, growth, .. } = request;
     if !edits.is_empty()
@@ -180,7 +187,7 @@ fn name(header: &'static str, value: &str) -> Result<String, Refusal> {
 
 const fn kind(meter: Meter) -> UsageKind {
     match meter {
-        Meter::Chat | Meter::Responses | Meter::Completions => UsageKind::Completions,
+        Meter::Chat | Meter::Responses | Meter::Compactions | Meter::Completions => UsageKind::Completions,
         Meter::Embeddings => UsageKind::Embeddings,
         Meter::Moderations => UsageKind::Moderations,
         Meter::Images => UsageKind::Images,
@@ -328,7 +335,7 @@ impl Request<'_> {
 
     /// Tokens of the text, counted; `None` where that would not pay.
     async fn text_tokens(&self, prepared: &Prepared, model: &str) -> Option<u64> {
-        let is_json = matches!(self.meter, Meter::Chat | Meter::Responses | Meter::Completions | Meter::Embeddings);
+        let is_json = !matches!(self.meter, Meter::Images | Meter::Speech | Meter::Transcriptions);
         if !is_json || self.asked.text_bytes > exact::COUNTED_BYTES_MAX {
             return None;
         }

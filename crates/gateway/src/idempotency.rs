@@ -7,12 +7,13 @@
 //! Bounded: by the bytes and number of kept answers and by their age; the oldest go first.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use wire::multipart::boundary;
 use wire::refusal::{Reason, Refusal};
 
 use crate::answer::Answer;
@@ -86,7 +87,7 @@ impl IdempotentCalls {
         self: &Arc<Self>,
         headers: &HeaderMap,
         project: &str,
-        path: &str,
+        target: &str,
         body: &[u8],
     ) -> Result<Begin, Refusal> {
         let Some(key) = single(headers, HEADER)?.map(str::trim).filter(|key| !key.is_empty()) else {
@@ -96,7 +97,8 @@ impl IdempotentCalls {
             let words = format!("The Idempotency-Key is longer than {KEY_BYTES_MAX} characters.");
             return Err(Refusal::new(Reason::InvalidHeaders, words).param("Idempotency-Key"));
         }
-        let print = |hasher: &RandomState| u128::from(hasher.hash_one((path, body)));
+        let boundary = single(headers, "content-type")?.and_then(|content_type| boundary(content_type).ok());
+        let print = |hasher| u128::from(print(hasher, target, body, boundary.as_deref()));
         let print = print(&self.hashers[0]) << 64 | print(&self.hashers[1]);
         let name = (project.to_owned(), key.to_owned());
         let mut calls = self.calls();
@@ -129,6 +131,22 @@ impl IdempotentCalls {
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a request is known again by. SDKs give a form another boundary at each attempt, so a form is what stands between
+/// its boundaries.
+fn print(hasher: &RandomState, target: &str, body: &[u8], boundary: Option<&str>) -> u64 {
+    let mut print = hasher.build_hasher();
+    target.hash(&mut print);
+    let mut from = 0;
+    if let Some(boundary) = boundary {
+        for at in memchr::memmem::find_iter(body, boundary.as_bytes()) {
+            body[from..at].hash(&mut print);
+            from = at + boundary.len();
+        }
+    }
+    body[from..].hash(&mut print);
+    print.finish()
 }
 
 impl Calls {

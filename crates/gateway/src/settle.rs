@@ -286,7 +286,7 @@ impl Settling {
 
     /// A later request that goes on from this response brings along what it read and wrote.
     fn remember(&self, row: &UsageRow, used: &Used) {
-        if let Some(id) = used.response_id.as_deref().filter(|_| self.meter == Meter::Responses) {
+        if let Some(id) = used.response_id.as_deref() {
             let link = Link { tokens: used.tokens, run: self.run.clone() };
             self.gate.money.links.put(row.project.as_str(), id, link);
         }

@@ -171,8 +171,8 @@ impl Keeper {
         }
         let wanted = if is_closed { 0 } else { account.wanted() };
         let keep = used.saturating_add(wanted).saturating_add(step);
-        // A step above what is wanted may stay: lowering it each time would be in the way of the next request.
-        let excess = account.granted() - journaled - keep.saturating_add(step);
+        // What is above goes back under the watermark's cover at once: a crash while nothing runs charges one step.
+        let excess = account.granted() - journaled - keep;
         if excess > 0 {
             account.withdraw(excess);
         }
@@ -215,10 +215,8 @@ impl Keeper {
             }
             let Some(tracked) = self.tracked.get_mut(&key) else { continue };
             let needed = || tracked.account.used().max(0).saturating_add(tracked.account.wanted());
-            if !tracked.account.is_at_rest() && !(self.is_closing && tracked.lease > needed()) {
-                continue;
-            }
-            if self.is_closing || now >= tracked.used_at.saturating_add(IDLE_SECONDS) {
+            let is_idle = tracked.account.is_at_rest() && now >= tracked.used_at.saturating_add(IDLE_SECONDS);
+            if is_idle || self.is_closing && (tracked.account.is_at_rest() || tracked.lease > needed()) {
                 touched.insert(key.clone(), (Arc::clone(&tracked.account), 0, 0));
                 idle.insert(key);
             }

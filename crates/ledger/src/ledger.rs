@@ -98,7 +98,7 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Requests that a limit in shadow would have refused.
     pub shadow_refused: AtomicU64,
-    /// Requests that waited for money.
+    /// Requests that waited for other holds to settle.
     pub waited: AtomicU64,
     /// Settlements above their hold: defects of a bound.
     pub above_hold: AtomicU64,
@@ -146,6 +146,15 @@ struct Short {
     is_stale: bool,
 }
 
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// The store's word alone.
+    Store,
+    /// Other holds to settle, too.
+    Holds,
+}
+
 enum Denied {
     Short(Short),
     Refused(Refused),
@@ -180,7 +189,24 @@ impl Ledger {
             Ok(()) => Ok(hold),
             Err(Denied::Refused(refused)) => Err(self.refuse(refused)),
             // Boxed: this is the rare way.
-            Err(Denied::Short(short)) => Box::pin(self.wait(hold, worst, short)).await,
+            Err(Denied::Short(short)) => {
+                let waited = Box::pin(self.wait(hold, worst, short, For::Holds)).await;
+                // Whoever waits for holds is always told why not.
+                waited.map_err(|refused| refused.unwrap_or(Refused::StoreDown))
+            }
+        }
+    }
+
+    /// As [`Ledger::hold`], but waits only until the store was asked for more, and not for other holds to settle.
+    ///
+    /// # Errors
+    /// As there; `None` when waiting for other holds could help, or there is too little in any case.
+    pub async fn hold_if_leased(self: &Arc<Self>, row: UsageRow, worst: Option<Nano>) -> Result<Hold, Option<Refused>> {
+        let hold = self.open_hold(row, worst.unwrap_or_default()).map_err(Some)?;
+        match self.try_grant(&hold.open, worst) {
+            Ok(()) => Ok(hold),
+            Err(Denied::Refused(refused)) => Err(Some(self.refuse(refused))),
+            Err(Denied::Short(short)) => Box::pin(self.wait(hold, worst, short, For::Store)).await,
         }
     }
 
@@ -249,6 +275,9 @@ impl Ledger {
             let short = |account, is_stale| Denied::Short(Short { account, meter: Arc::clone(meter), is_stale });
             let denied = if worst.is_none() && !account.is_shadow() {
                 Denied::Refused(Refused::Unbounded(meter.scope.clone()))
+            } else if limit.calls_max == Some(0) && !account.is_shadow() {
+                // Stopped: no money would help, and nothing has to be known to say so.
+                Denied::Refused(Refused::Calls { limit: limit.id.clone(), scope: meter.scope.clone(), calls_max: 0 })
             } else if account.is_stale(&*self.clock) {
                 short(account, true)
             } else if is_unknown || !account.take(held) {
@@ -275,8 +304,16 @@ impl Ledger {
     }
 
     /// The slow way: the keeper leases more, or other holds settle.
-    async fn wait(&self, hold: Hold, worst: Option<Nano>, first: Short) -> Result<Hold, Refused> {
-        self.counters.waited.fetch_add(1, SeqCst);
+    async fn wait(
+        &self,
+        hold: Hold,
+        worst: Option<Nano>,
+        first: Short,
+        for_what: For,
+    ) -> Result<Hold, Option<Refused>> {
+        if for_what == For::Holds {
+            self.counters.waited.fetch_add(1, SeqCst);
+        }
         let began = Instant::now();
         let held = signed(worst.unwrap_or_default());
         let mut short = first;
@@ -301,7 +338,7 @@ impl Ledger {
             // Between the first look and the registration money may have come.
             match self.try_grant(&hold.open, worst) {
                 Ok(()) => return Ok(hold),
-                Err(Denied::Refused(refused)) => return Err(self.refuse(refused)),
+                Err(Denied::Refused(refused)) => return Err(Some(self.refuse(refused))),
                 Err(Denied::Short(now)) if !Arc::ptr_eq(&now.account, &account) => {
                     short = now;
                     continue;
@@ -312,18 +349,19 @@ impl Ledger {
             // is leased already no turn can help.
             let is_answered = account.turn() >= asked_turn + 2 || !(account.can_lease_more() || short.is_stale);
             let deadline = match (account.contact(), is_answered) {
-                (Contact::Down, true) => return Err(self.refuse(Refused::StoreDown)),
+                (Contact::Down, true) => return Err(Some(self.refuse(Refused::StoreDown))),
+                (Contact::Answered, true) if for_what == For::Store => return Err(None),
                 (Contact::Answered, true) if account.room_at_best().0 < held.unsigned_abs() => {
-                    return Err(self.exceeded(&short.meter, &account, held));
+                    return Err(Some(self.exceeded(&short.meter, &account, held)));
                 }
                 (Contact::Answered, true) => began + self.patience.holds,
                 (_, false) | (Contact::New, true) => began + self.patience.store,
             };
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return Err(match is_answered {
+                return Err(Some(match is_answered {
                     true => self.exceeded(&short.meter, &account, held),
                     false => self.refuse(Refused::StoreDown),
-                });
+                }));
             }
         }
     }

@@ -95,6 +95,12 @@ pub fn bound(
     if asked.is_background {
         return Err(NoBound::Part("a response made in the background".into()));
     }
+    for (member, cap) in [("n", asked.choices), ("best_of", asked.best_of), ("max_tool_calls", asked.max_tool_calls)] {
+        // One reader takes `4.0` for four, another for nothing.
+        if cap == Cap::Odd {
+            return Err(NoBound::Part(format!("`{member}`, which is no whole number,")));
+        }
+    }
     let tiers = match asked.tier {
         TierAsked::Named(tier) => vec![tier],
         TierAsked::Any => TIERS.to_vec(),
@@ -103,6 +109,7 @@ pub fn bound(
     let request = Request { meter, asked, model, prices, known, bound };
     match meter {
         Meter::Chat | Meter::Responses | Meter::Completions => request.text(),
+        Meter::Compactions => request.compaction(),
         Meter::Embeddings => request.input_only(),
         Meter::Moderations => Ok(request.done(None, None, 1)),
         Meter::Decisions => {
@@ -204,6 +211,14 @@ impl Request<'_> {
         }
         let tool_calls = self.hosted(one_turn)?;
         Ok(self.done(Some(cap), tool_calls, choices))
+    }
+
+    /// What the model can write at most: nothing in the request caps it.
+    fn compaction(mut self) -> Result<Bounded, NoBound> {
+        self.input().ok_or(NoBound::HiddenInput)?;
+        let words = "a compaction by a model whose maximum output is not known";
+        self.bound.text_output_tokens = self.prices.max_output_tokens.ok_or_else(|| NoBound::Part(words.into()))?;
+        Ok(self.done(None, None, 1))
     }
 
     /// Hosted tools: each call is billed, and each turn bills the grown context again.

@@ -182,6 +182,18 @@ impl Asked {
     }
 }
 
+/// Unfinished images that a stream shows at most, by the API document.
+const PARTIAL_IMAGES_MAX: u64 = 3;
+
+/// Unfinished images that a request asks for.
+fn partial_images(asked: Cap) -> u64 {
+    match asked {
+        Cap::Absent => 0,
+        Cap::Given(count) => count,
+        Cap::Odd => PARTIAL_IMAGES_MAX,
+    }
+}
+
 /// Whether a meter reads bodies: those of all others are not looked into.
 pub fn reads(meter: Meter) -> bool {
     !matches!(meter, Meter::Nothing | Meter::Unbounded)

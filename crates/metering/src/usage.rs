@@ -170,7 +170,7 @@ impl UsageReader {
         if let Some(tier) = answer.service_tier.as_deref().and_then(Tier::from_service_tier) {
             used.tier = Some(tier);
         }
-        if self.meter == Meter::Responses {
+        if matches!(self.meter, Meter::Responses | Meter::Compactions) {
             if let Some(id) = answer.id {
                 used.response_id = Some(id.into_owned());
             }

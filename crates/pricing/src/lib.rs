@@ -33,5 +33,5 @@ pub use model::{EQUIVALENT_MARGIN_PER_MILLE, ImagePrice, Modality, ModelPrices, 
 pub use money::{Nano, Pico};
 pub use overrides::{EVERY_MODEL, NAME_BYTES_MAX, OVERRIDES_MAX, Override, OverrideError, UnitPrice};
 pub use quantities::{ImageCount, Quantities, Tier, Unit};
-pub use table::{OLD_DAYS, Table};
+pub use table::{OLD_DAYS, Table, family};
 pub use worst::{Bound, Unpriced};

@@ -136,6 +136,11 @@ impl Table {
     }
 }
 
+/// The family of a dated snapshot, by its name alone: `gpt-4o` of `gpt-4o-2024-08-06`. `None` for other names.
+pub fn family(model: &str) -> Option<&str> {
+    without_date(without_owner(model)?)
+}
+
 /// The name under which a fine-tuned model is listed, `ft:BASE`; another model's name as it is. `None` for `ft:` alone.
 fn without_owner(model: &str) -> Option<&str> {
     let Some(tuned) = model.strip_prefix("ft:") else { return Some(model) };

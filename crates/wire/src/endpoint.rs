@@ -103,8 +103,10 @@ pub enum Meter {
     Nothing,
     /// Chat completions.
     Chat,
-    /// Responses, and their compaction.
+    /// Responses.
     Responses,
+    /// Their compaction: tokens as with responses, but nothing in the request can cap what is written.
+    Compactions,
     /// Legacy completions.
     Completions,
     /// Embeddings.

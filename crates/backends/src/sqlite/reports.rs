@@ -11,7 +11,7 @@ use store::{
     CostSum, Grouping, KeyId, ProjectId, ReportFilter, ReportQuery, Reports, StoreError, UsageRow, UsageSum, Width,
 };
 
-use super::figures::{nano, unsigned};
+use super::figures::{count, nano, row_figure, unsigned};
 use super::registry::{column, text};
 use super::usage::known_word;
 use super::{Sqlite, refused, usage};
@@ -27,7 +27,7 @@ pub(super) struct Buckets {
     pub(super) ends_at: i64,
 }
 
-/// Pushes `FROM … WHERE …`: the sums of some buckets as `sum`, each with its `series` and, of costs, its `line`.
+/// Pushes `FROM … WHERE …`: the sums of some buckets as `sum`, each with its `series` and, of costs, its `item`.
 pub(super) fn push_source(query: &mut QueryBuilder<Driver>, table: &str, buckets: Buckets, filter: &ReportFilter) {
     let Buckets { width, starts_at, ends_at } = buckets;
     let seconds = width.seconds();
@@ -56,6 +56,30 @@ pub(super) fn push_source(query: &mut QueryBuilder<Driver>, table: &str, buckets
             query.push(")");
         }
     }
+    push_filter(query, filter);
+}
+
+/// Pushes `FROM … WHERE …` for lines of bills by the minute, which only the rows know.
+pub(super) fn push_lines(query: &mut QueryBuilder<Driver>, buckets: Buckets, filter: &ReportFilter) {
+    let Buckets { width, starts_at, ends_at } = buckets;
+    let seconds = width.seconds();
+    query.push(" FROM (SELECT began_at - began_at % ").push_bind(seconds).push(" AS starts_at, project, series, ");
+    query.push("value ->> 0 AS item, min(value ->> 1, ").push_bind(count(row_figure(u64::MAX)));
+    query.push(") AS quantity, min(value ->> 2, ").push_bind(count(row_figure(u64::MAX)));
+    query.push(") AS amount FROM usage_row CROSS JOIN json_each(usage_row.lines) WHERE began_at >= ");
+    query.push_bind(starts_at).push(" AND began_at < ").push_bind(ends_at.saturating_add(seconds));
+    query.push(") sum CROSS JOIN usage_series series ON series.number = sum.series WHERE sum.starts_at >= ");
+    query.push_bind(starts_at).push(" AND sum.starts_at < ").push_bind(ends_at);
+    push_list(query, "(SELECT id FROM report_project WHERE number = sum.project)", ids(&filter.projects));
+    push_filter(query, filter);
+}
+
+fn ids(projects: &[ProjectId]) -> impl Iterator<Item = &str> {
+    projects.iter().map(ProjectId::as_str)
+}
+
+/// Pushes what a filter says of the series.
+fn push_filter(query: &mut QueryBuilder<Driver>, filter: &ReportFilter) {
     push_list(query, "series.key_id", filter.keys.iter().map(KeyId::as_str));
     push_list(query, "series.model", filter.models.iter().map(String::as_str));
     push_list(query, "series.tier", filter.tiers.iter().map(|tier| tier.word()));
@@ -79,7 +103,7 @@ fn push_projects(query: &mut QueryBuilder<Driver>, filter: &ReportFilter) {
         push_list(query, "key_id", filter.keys.iter().map(KeyId::as_str));
     } else {
         query.push("SELECT number FROM report_project WHERE 1");
-        push_list(query, "id", filter.projects.iter().map(ProjectId::as_str));
+        push_list(query, "id", ids(&filter.projects));
     }
 }
 
@@ -105,7 +129,7 @@ fn grouped(grouping: Grouping) -> (&'static str, &'static str) {
         Grouping::Model => ("model", "series.model"),
         Grouping::Tier => ("tier", "series.tier"),
         Grouping::Endpoint => ("endpoint", "series.endpoint"),
-        Grouping::Item => ("item", "line.item"),
+        Grouping::Item => ("item", "item"),
     }
 }
 
@@ -118,7 +142,10 @@ fn report(query: &ReportQuery, table: &str, figures: &str, groupings: &[Grouping
     }
     sql.push(figures);
     let buckets = Buckets { width: query.width, starts_at: query.starts_at, ends_at: query.ends_at };
-    push_source(&mut sql, table, buckets, &query.filter);
+    match (table, query.width) {
+        ("cost_sum", Width::Minute) => push_lines(&mut sql, buckets, &query.filter),
+        _ => push_source(&mut sql, table, buckets, &query.filter),
+    }
     // Where the buckets are read in their order, this sorts each of them alone.
     let names = groupings.iter().map(|grouping| grouped(*grouping).0);
     let columns = ["sum.starts_at"].into_iter().chain(names).collect::<Vec<_>>().join(", ");

@@ -49,7 +49,7 @@ fn width(window: Window) -> Option<Width> {
     [Width::Day, Width::Hour, Width::Minute].into_iter().find(fills)
 }
 
-fn of_rows(scope: &Scope, window: Window) -> QueryBuilder<Driver> {
+pub(super) fn of_rows(scope: &Scope, window: Window) -> QueryBuilder<Driver> {
     let mut query = QueryBuilder::new("SELECT sum(cost), count(*) FROM usage_row WHERE began_at >= ");
     query.push_bind(window.starts_at).push(" AND began_at < ").push_bind(window.ends_at);
     let mut in_project = |column: &str, project: &store::ProjectId, name: &str| {

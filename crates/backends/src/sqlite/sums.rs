@@ -1,4 +1,5 @@
-//! Sums of usage and costs by minute, hour and day.
+//! Sums of usage by minute, hour and day, and of costs by hour and day. There are several lines to a bill, and hardly
+//! two bills of a series in a minute: costs by line and minute are read from the rows.
 //!
 //! Promise: they equal the rows. They change in the transaction that writes or lowers a row, and nowhere else.
 
@@ -19,6 +20,9 @@ const FIGURES: usize = 3 + Unit::COUNT;
 
 /// Those up to the last unit of text.
 const TEXT_FIGURES: usize = 3 + Unit::TextOutput as usize + 1;
+
+/// Widths of the buckets of costs.
+const COST_WIDTHS: [Width; 2] = [Width::Hour, Width::Day];
 
 /// Where a sum stands: width, beginning of the bucket, project, series (of usage or of costs).
 type Place = (i64, i64, i64, i64);
@@ -56,8 +60,8 @@ static ADD_TEXT_USAGE: LazyLock<ManyRows> =
 static ADD_COSTS: LazyLock<ManyRows> = LazyLock::new(|| adding("cost_sum", &["quantity", "amount"]));
 
 /// Where the buckets of a moment stand.
-fn buckets(at: i64) -> impl Iterator<Item = (i64, i64)> {
-    Width::ALL.into_iter().map(Width::seconds).map(move |width| (width, at.div_euclid(width) * width))
+fn buckets(widths: &[Width], at: i64) -> impl Iterator<Item = (i64, i64)> {
+    widths.iter().map(|width| width.seconds()).map(move |width| (width, at.div_euclid(width) * width))
 }
 
 impl Sums {
@@ -74,13 +78,13 @@ impl Sums {
         for (unit, quantity) in row.quantities.some() {
             figures[3 + unit as usize] = row_figure(quantity);
         }
-        for (width, starts_at) in buckets(row.began_at) {
+        for (width, starts_at) in buckets(&Width::ALL, row.began_at) {
             let sum = self.usage.entry((width, starts_at, series.project, series.number)).or_insert([0; FIGURES]);
             sum.iter_mut().zip(figures).for_each(|(sum, figure)| *sum = sum.saturating_add(figure));
         }
         for line in &row.lines {
             let item = known.item(connection, series, &line.item).await?;
-            for (width, starts_at) in buckets(row.began_at) {
+            for (width, starts_at) in buckets(&COST_WIDTHS, row.began_at) {
                 let sum = self.costs.entry((width, starts_at, series.project, item)).or_default();
                 sum.0 = sum.0.saturating_add(row_figure(line.quantity));
                 sum.1 = sum.1.saturating_add(row_amount(line.amount).0);
@@ -117,7 +121,7 @@ pub(super) async fn lower(
     lines: &[(String, i64)],
 ) -> Result<(), StoreError> {
     let series = known.series(connection, row).await?;
-    for (width, starts_at) in buckets(row.began_at) {
+    for (width, starts_at) in buckets(&Width::ALL, row.began_at) {
         let query = sqlx::query(
             "UPDATE usage_sum SET cost = max(cost - ?, 0) WHERE width = ? AND starts_at = ? AND project = ? AND series = ?",
         );
@@ -126,7 +130,7 @@ pub(super) async fn lower(
     }
     for (item, less) in lines {
         let item = known.item(connection, series, item).await?;
-        for (width, starts_at) in buckets(row.began_at) {
+        for (width, starts_at) in buckets(&COST_WIDTHS, row.began_at) {
             let query = sqlx::query(
                 "UPDATE cost_sum SET amount = max(amount - ?, 0) WHERE width = ? AND starts_at = ? AND project = ? \
                  AND series = ?",

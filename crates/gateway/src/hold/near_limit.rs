@@ -1,8 +1,8 @@
 //! What happens to a request whose worst case does not fit right now.
 //!
-//! In this order: its text is counted exactly, which makes most worst cases smaller; it waits a short named time for
-//! other holds to settle, if that can help; then the limit that is short decides: refuse, clamp the output, send it to a
-//! cheaper model, or hold a part and let it grow.
+//! In this order: the store is asked for more, since often only the stock is short; its text is counted exactly, which
+//! makes most worst cases smaller; it waits a short named time for other holds to settle, if that can help; then the
+//! limit that is short decides: refuse, clamp the output, send it to a cheaper model, or hold a part and let it grow.
 
 use ledger::{Exceeded, Hold, Refused};
 use metering::amend::Edit;
@@ -30,12 +30,20 @@ impl Request<'_> {
         worst: Worst,
         record: &mut Record,
     ) -> Result<Hold, Refusal> {
+        let ledger = self.claim.gate.money.ledger.clone();
+        match ledger.hold_if_leased(row.clone(), worst.amount).await {
+            Ok(hold) => {
+                self.cap(worst.bounded.as_ref(), true);
+                return Ok(hold);
+            }
+            Err(Some(refused)) => return Err(words::refusal(&refused, worst.unbounded.as_deref())),
+            Err(None) => {}
+        }
         let text_tokens = self.text_tokens(prepared, &row.model).await;
         let worst = match text_tokens {
             Some(_) => self.worst(&row.model, text_tokens, None),
             None => worst,
         };
-        let ledger = self.claim.gate.money.ledger.clone();
         let refused = match ledger.hold(row.clone(), worst.amount).await {
             Ok(hold) => {
                 self.cap(worst.bounded.as_ref(), true);

@@ -68,6 +68,9 @@ pub(super) fn unpriced(model: &str, unpriced: &Unpriced) -> String {
 pub(super) fn refusal(refused: &Refused, unbounded: Option<&str>) -> Refusal {
     match refused {
         Refused::Exceeded(exceeded) => self::exceeded(exceeded, (Meter::Nothing, None), None),
+        Refused::Calls { scope, calls_max: 0, .. } => {
+            Refusal::new(Reason::RunStopped, format!("{} was stopped: it may make no calls.", capital(&whose(scope))))
+        }
         Refused::Calls { scope, calls_max, .. } => {
             let words = format!("{} may make {calls_max} calls, and has made them.", capital(&whose(scope)));
             Refusal::new(Reason::RunStopped, words)

@@ -17,7 +17,9 @@ const COUNTED: [Copied; 7] = [
     ("spend_shadow_refusals", "Requests that a spending limit in shadow would have refused", |counters| {
         &counters.shadow_refused
     }),
-    ("spend_waits", "Requests that waited for money, whatever became of them", |counters| &counters.waited),
+    ("spend_waits", "Requests that waited for other holds to settle, whatever became of them", |counters| {
+        &counters.waited
+    }),
     (
         "settlement_above_hold",
         "Requests that cost more than was held for them: defects of a bound. Alert on any. The log says \

@@ -306,8 +306,8 @@ impl World {
         self.limits[which] = limit.clone();
         changing.into_iter().for_each(|changing| drop(changing.put_now(limit.clone())));
         // What came before a limit was there, or refused, is no grant of its.
-        let came = came.iter().filter(|_| was_refusing);
-        came.map(|row| self.check_grant(row)).collect()
+        let mut came = came.iter().filter(|_| was_refusing);
+        came.try_for_each(|row| self.check_grant(row))
     }
 
     /// When everything has ended and every keeper had its turns: what was settled is what was spent, nothing is held.

@@ -3,7 +3,7 @@
 use wire::endpoint::Meter;
 
 use super::parts::Number;
-use super::{Asked, Cap, ImageIn, parts};
+use super::{Asked, Cap, ImageIn, partial_images, parts};
 use crate::audio::{self, Duration};
 use crate::image::{self, Detail};
 
@@ -100,7 +100,7 @@ impl FormReader {
             "n" => asked.choices = number(&text),
             "size" => asked.images_out.size = Some(text),
             "quality" => asked.images_out.quality = Some(text),
-            "partial_images" => asked.images_out.partial_images = number(&text).given().unwrap_or(0),
+            "partial_images" => asked.images_out.partial_images = partial_images(number(&text)),
             "stream" => asked.streams = text.trim() == "true",
             "safety_identifier" if !text.is_empty() => asked.end_user = Some(text),
             "user" if !text.is_empty() => self.user = Some(text),

@@ -4,7 +4,7 @@ use wire::endpoint::Meter;
 use wire::json::{Kind, Member, Visit, Visitor};
 
 use super::parts::{self, Number};
-use super::{Asked, Cap, ImageIn, Search, TierAsked};
+use super::{Asked, Cap, ImageIn, Search, TierAsked, partial_images};
 use crate::audio;
 use crate::image::{Detail, data_url};
 use pricing::Tier;
@@ -142,7 +142,7 @@ impl<'a> JsonReader<'a> {
     fn section(&self, member: &Member<'_>) -> Name {
         match &*member.key {
             "messages" if self.meter == Meter::Chat => Name::Conversation,
-            "input" if self.meter == Meter::Responses => Name::Conversation,
+            "input" if matches!(self.meter, Meter::Responses | Meter::Compactions) => Name::Conversation,
             "tools" | "functions" => Name::Tools,
             "stream_options" => Name::StreamOptions,
             "web_search_options" => Name::SearchOptions,
@@ -155,7 +155,8 @@ impl<'a> JsonReader<'a> {
         let is_text = member.kind == Kind::String;
         let asked = &mut self.asked;
         match &*member.key {
-            "max_completion_tokens" | "max_tokens" | "max_output_tokens" => {
+            // A cap of another endpoint is none here: an upstream that ignores what it does not know writes on.
+            name if parts::is_cap(self.meter, name) => {
                 // Where two are given the larger one is the safe reading.
                 asked.output_cap = larger(asked.output_cap, cap(member));
             }
@@ -177,7 +178,7 @@ impl<'a> JsonReader<'a> {
             "user" if is_text => self.user = Some(member.ahead),
             "size" if is_text => asked.images_out.size = parts::string(member.ahead),
             "quality" if is_text => asked.images_out.quality = parts::string(member.ahead),
-            "partial_images" => asked.images_out.partial_images = cap(member).given().unwrap_or(0),
+            "partial_images" => asked.images_out.partial_images = partial_images(cap(member)),
             "input" if self.meter == Meter::Speech && is_text => {
                 asked.characters = parts::string(member.ahead).map_or(0, |text| text.chars().count() as u64);
             }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use wire::endpoint::Meter;
 
 /// What an item of a conversation brings into the model's context.
 pub(super) enum Item {
@@ -42,6 +43,16 @@ pub(super) fn item(word: &str) -> Item {
         | "code_interpreter_call"
         | "image_generation_call" => Item::Hidden,
         _ => Item::Unknown,
+    }
+}
+
+/// Whether a member caps the output of an endpoint.
+pub(super) fn is_cap(meter: Meter, member: &str) -> bool {
+    match meter {
+        Meter::Chat => matches!(member, "max_completion_tokens" | "max_tokens"),
+        Meter::Responses => member == "max_output_tokens",
+        Meter::Completions => member == "max_tokens",
+        _ => false,
     }
 }
 

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{Billed, Script};
+use testkit::Script;
 
-use crate::books::{priced, total};
+use crate::books::Chance;
 use crate::client::Answer;
 use crate::crowd::{Client, Door, chat, cost, expect_proper_refusal, is_heavy, runtime};
 use crate::world::World;
@@ -96,6 +96,71 @@ fn spend(clients: usize, dollars: &str, output_tokens_max: u64, pace_ms: u64) ->
 
 #[test]
 fn streams_of_unequal_length_use_ten_worst_cases_to_the_last_per_cent() {
-    // Three cents each at most: 2,970 tokens, and the prompt.
-    spend(128, "0.30", 2_970, 3);
+    // Three cents each at most: 2,940 tokens, and the prompt.
+    spend(128, "0.30", 2_940, 3);
+}
+
+/// The same for minutes, at several paces and sizes.
+#[test]
+fn for_minutes_growing_streams_stay_within_their_budget() {
+    if !is_heavy() {
+        return;
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(120) {
+        spend(128, "0.30", 2_940, 3);
+        spend(400, "1.20", 2_940, 10);
+        spend(12, "0.60", 5_900, 2);
+    }
+}
+
+/// Letters that no vocabulary has long words of: hardly two to a token.
+fn noise(chars: usize) -> String {
+    let mut chance = Chance(7);
+    (0..chars).map(|_| char::from(chance.of(b"qxzjkvwpbghdfmy0123456789"))).collect()
+}
+
+#[test]
+fn an_upstream_that_is_seen_beyond_the_margin_is_charged_and_alarmed() {
+    let world = World::with("[money]\nhold_wait = 0.1\n");
+    let grow = json!({"near_limit": {"type": "grow", "margin_tokens": 64}});
+    let project = json!({"kind": "project", "project_id": world.project_id});
+    let limit = world.limit_of(project, "month", "0.04", grow);
+    // One event with far more tokens than were held for: nothing could have been held in time.
+    let text = noise(3_000);
+    let mut body = stream(4_000);
+    body["response_format"] = json!({"type": "json_schema", "json_schema": {"name": "said", "schema": {
+        "type": "object", "properties": {"said": {"const": text}},
+    }}});
+    let answer = world.post("/v1/chat/completions", &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(finish_of(&answer), "length");
+    assert!(answer.text().contains(&text), "what has come is handed over");
+    let billing = world.upstream.wait_for_billing(|billing| billing.requests == 1);
+    world.until("nothing is held", || world.holds().is_empty());
+    world.until("it is charged", || world.figure(&limit, "settled") > 0);
+    let settled = world.figure(&limit, "settled");
+    assert!(settled >= cost(&billing), "{settled} for {billing:?}");
+    assert_eq!(world.metric("sallyport_settlement_above_hold_total"), 1);
+    assert!(world.diagnostics().contains("settlement_above_hold"), "{}", world.diagnostics());
+    let estimate = &world.estimates()[0];
+    assert_eq!((estimate["kind"].as_str(), estimate["model"].as_str()), (Some("request"), Some("gpt-4o")));
+}
+
+#[test]
+fn an_upstream_that_bills_more_than_it_shows_is_charged_alarmed_and_stops_new_holds() {
+    let world = World::with("[money]\nhold_wait = 0.1\n");
+    let grow = json!({"near_limit": {"type": "grow", "margin_tokens": 64}});
+    let project = json!({"kind": "project", "project_id": world.project_id});
+    let limit = world.limit_of(project, "month", "0.02", grow);
+    // Ten words, and a bill for thousands.
+    world.upstream.script(Script { completion_tokens: Some(2_900), pieces: Some(10), ..Script::default() });
+    let answer = world.post("/v1/chat/completions", &stream(2_940));
+    assert_eq!((answer.status, finish_of(&answer).as_str()), (200, "stop"));
+    let spent = cost(&world.upstream.wait_for_billing(|billing| billing.requests == 1));
+    world.until("all of it is charged", || world.figure(&limit, "settled") == spent);
+    assert!(spent > world.figure(&limit, "amount"));
+    assert_eq!(world.metric("sallyport_settlement_above_hold_total"), 1);
+    assert!(world.diagnostics().contains("settlement_above_hold"), "{}", world.diagnostics());
+    expect_proper_refusal(&world.post("/v1/chat/completions", &stream(1)));
 }

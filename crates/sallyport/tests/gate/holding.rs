@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::Script;
 
 use crate::books::{Lines, nano, pico, sum, total};
-use crate::client::{Answer, Connection};
+use crate::client::{Answer, Connection, request};
 use crate::world::World;
 
 fn chat(model: &str) -> Value {
@@ -42,16 +42,10 @@ fn no_cap_on_a_large_model_is_refused_with_what_would_fit_and_that_fits() {
     let world = World::new();
     world.limit(&world.project_id, 100);
     for (target, cap, mut body) in [
-        ("/v1/chat/completions", "gpt-5", "max_completion_tokens", chat("gpt-5")),
-        (
-            "/v1/responses",
-            "gpt-5.4",
-            "max_output_tokens",
-            json!({"model": "gpt-5.4", "input": "Count.", "store": false}),
-        ),
+        ("/v1/chat/completions", "max_completion_tokens", chat("gpt-5")),
+        ("/v1/responses", "max_output_tokens", json!({"model": "gpt-5.4", "input": "Count.", "store": false})),
         (
             "/v1/completions",
-            "gpt-3.5-turbo-instruct",
             "max_tokens",
             json!({"model": "gpt-3.5-turbo-instruct",
             "prompt": "Count.", "best_of": 20, "n": 20, "max_tokens": 100_000}),
@@ -476,6 +470,18 @@ fn what_nobody_can_bound_needs_an_allowance() {
         world.money(&world.project_id, &json!({"allowances": {*template: null}}));
         refused(&world.post(target, body), "unbounded_under_spend_limit");
     }
+    for path in ["/v1/realtime?model=gpt-realtime", "/v1/responses", "/v1/live"] {
+        let bearer = format!("Bearer {}", world.project_key);
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let answer = world.raw(&request("GET", path, &headers, b""));
+        assert_eq!((answer.status, answer.header("x-should-retry")), (501, Some("false")), "{path}: {}", answer.text());
+    }
     let lines = world.charged(&world.project_id);
     assert!(lines.keys().all(|item| item.ends_with(", estimated") && !item.starts_with(',')), "{lines:?}");
     // An allowance is held like any other worst case.
@@ -512,6 +518,84 @@ fn a_conversation_goes_on_at_what_was_settled() {
     let billed = world.upstream.wait_for_billing(|billing| billing.requests == 3).billed;
     world.expect_charged(&world.project_id, &sum(&billed));
     world.expect_no_defect();
+}
+
+/// What is read on has caps of time and money of its own.
+#[test]
+fn an_abandoned_answer_is_read_on_within_its_caps() {
+    for config in ["[money]\nread_on_usd_max = \"0.01\"", "[timeouts]\nread_on = 0.3"] {
+        let world = World::with(config);
+        world.limit(&world.project_id, 10_000);
+        world.upstream.script(Script { stall_after_tokens: Some(2), ..Script::default() });
+        let mut connection = world.begin("/v1/chat/completions", &streamed("gpt-4o"), &[]);
+        connection.until(b"alpha").expect("a token");
+        let held = number(&world.holds()[0]["amount_nano"]);
+        assert!(held > 10_000_000);
+        drop(connection);
+        world.upstream.wait_for(|all| all[0].client_left);
+        world.until(config, || world.holds().is_empty() && total(&world.charged(&world.project_id)) == held);
+        assert_eq!(world.estimates().len(), 1);
+    }
+}
+
+/// Usage above the hold breaks the promise: it is written down all the same, alarmed by name, and the limit refuses.
+#[test]
+fn an_upstream_that_bills_more_than_it_may_is_charged_and_alarmed() {
+    let world = World::with("[money]\nhold_wait = 0.1");
+    let limit = world.limit(&world.project_id, 1);
+    world.upstream.script(Script {
+        ignore_cap: true,
+        completion_tokens: Some(1_000_000),
+        pieces: Some(2),
+        ..Script::default()
+    });
+    let mut body = chat("gpt-4o-mini");
+    body["max_completion_tokens"] = json!(50);
+    assert_eq!(world.post("/v1/chat/completions", &body).status, 200);
+    let billed = world.upstream.wait_for_billing(|billing| billing.requests == 1).billed;
+    world.expect_charged(&world.project_id, &sum(&billed));
+    assert!(world.diagnostics().contains("settlement_above_hold"));
+    assert_eq!((world.figure(&limit, "settled"), world.figure(&limit, "left")), (total(&sum(&billed)), 0));
+    let words = refused(&world.post("/v1/chat/completions", &body), "project_spend_limit_exceeded");
+    assert!(words.contains("limit $0.01, spent $0.6"), "{words}");
+}
+
+/// A number that one reader takes for four and another for none is no bound.
+#[test]
+fn numbers_that_are_not_whole_are_no_bound() {
+    let world = World::new();
+    let with = |mut body: Value, member: &str, text: &str| {
+        body[member] = json!(text);
+        let body =
+            body.to_string().replace(&format!("{}:{}", json!(member), json!(text)), &format!("\"{member}\":{text}"));
+        let bearer = format!("Bearer {}", world.project_key);
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let target = if body.contains("\"input\"") { "/v1/responses" } else { "/v1/chat/completions" };
+        let target = if body.contains("\"prompt\"") { "/v1/completions" } else { target };
+        world.raw(&request("POST", target, &headers, body.as_bytes()))
+    };
+    let mut cases = Vec::new();
+    for text in ["4.0", "4e0", "0.4e1", "\"4\"", "[4]"] {
+        cases.push((chat("gpt-4o"), "n", text));
+        cases.push((json!({"model": "davinci-002", "prompt": "x", "max_tokens": 9}), "best_of", text));
+        cases.push((
+            json!({"model": "gpt-5", "input": "x", "tools": [{"type": "web_search"}]}),
+            "max_tool_calls",
+            text,
+        ));
+    }
+    for (body, member, text) in &cases {
+        assert_eq!(
+            with(body.clone(), member, text).status,
+            200,
+            "{member} {text}: without a limit it is the upstream's"
+        );
+    }
+    world.limit(&world.project_id, 100_000);
+    for (body, member, text) in cases {
+        let words = refused(&with(body, member, text), "unbounded_under_spend_limit");
+        assert!(words.contains(&format!("`{member}`")), "{words}");
+    }
 }
 
 /// Lists of prompts are answered each.

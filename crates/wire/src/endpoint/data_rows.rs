@@ -208,7 +208,7 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/realtime/translations/client_secrets", "realtime").billed(LIVE),
     // responses
     data(Post, "/v1/responses", "responses").events().metered(CHAT_TOKENS, Meter::Responses).typed_errors().keeps(UnlessStoreFalse, RESPONSE),
-    data(Post, "/v1/responses/compact", "responses").metered("tokens", Meter::Responses),
+    data(Post, "/v1/responses/compact", "responses").metered("tokens", Meter::Compactions),
     data(Post, "/v1/responses/input_tokens", "responses"),
     data(Delete, "/v1/responses/{response_id}", "responses").owned("response_id"),
     data(Get, "/v1/responses/{response_id}", "responses").events().typed_errors().owned("response_id").keeps(Always, RESPONSE),
