@@ -3,15 +3,13 @@
 
 use ledger::Estimate;
 use serde_json::{Value, json};
-use store::{Scope, SpendLimit, UsageRow};
+use store::{Act, Scope, SpendLimit, UsageRow};
+use wire::refusal::Reason;
 
 use crate::input::{Fields, Sizes, query};
-use crate::{Answer, Call, Console, amounts, no_such, scopes, unavailable};
+use crate::{Answer, Call, Console, Event, amounts, no_such, scopes, unavailable};
 
 const PAGES: Sizes = Sizes { min: 1, default: 20, max: 100 };
-
-/// What ids of crash estimates begin with; others are ids of requests.
-const CRASH_PREFIX: &str = "estimate_";
 
 fn show_crash(estimate: &Estimate) -> Value {
     let account = &estimate.account;
@@ -94,24 +92,29 @@ impl Console {
             let words = "must not be above what the estimate charges now, or it is no estimate any more";
             fields.wrong("amount", words)
         };
-        if id.starts_with(CRASH_PREFIX) {
-            let store = &self.money.ledger_store;
-            let estimates = store.estimates().await.map_err(|error| unavailable(&error))?;
-            let of = estimates.into_iter().find(|estimate| estimate.id == id);
-            let limit = of.ok_or_else(|| no_such("estimate", id))?.account.limit;
-            if !store.lower_estimate(id, to).await.map_err(|error| unavailable(&error))? {
-                return Err(refused());
-            }
-            self.refresh_limits(|other| other.id == limit).await;
+        // Whose it is decides which limits have room again.
+        let (mut limit, mut row) = (None, None);
+        if id.starts_with(Estimate::ID_PREFIX) {
+            let estimates = self.money.ledger_store.estimates().await.map_err(|error| unavailable(&error))?;
+            let of = estimates.into_iter().find(|estimate| estimate.id == id).ok_or_else(|| no_such("estimate", id))?;
+            limit = Some(of.account.limit);
         } else {
-            let reports = &self.money.reports;
-            let row = reports.row(id).await.map_err(|error| unavailable(&error))?;
-            let row = row.ok_or_else(|| no_such("estimate", id))?;
-            if !reports.lower_row(id, to).await.map_err(|error| unavailable(&error))? {
-                return Err(refused());
-            }
-            self.refresh_limits(|limit| concerns(limit, &row)).await;
+            let of = self.money.reports.row(id).await.map_err(|error| unavailable(&error))?;
+            row = Some(of.ok_or_else(|| no_such("estimate", id))?);
         }
+        let project = row.as_ref().map(|row| row.project.clone());
+        let payload = json!({"id": id, "amount_nanousd": to.0});
+        let event = Event { kind: "estimate.lowered", project, payload };
+        let act = Act::LowerEstimate { id: id.to_owned(), to };
+        self.commit(call.actor(), act, vec![event]).await.map_err(|refusal| match refusal.reason {
+            Reason::Conflict => refused(),
+            _ => refusal,
+        })?;
+        let is_concerned = |other: &SpendLimit| {
+            limit.as_ref().is_some_and(|limit| other.id == *limit)
+                || row.as_ref().is_some_and(|row| concerns(other, row))
+        };
+        self.refresh_limits(is_concerned).await;
         let mut lowered = json!({"object": "sallyport.estimate.lowered", "id": id});
         amounts::merge(&mut lowered, amounts::object([("amount", to)]));
         Ok(lowered)

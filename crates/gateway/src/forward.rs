@@ -176,6 +176,9 @@ impl Call {
             settling.take().into_iter().for_each(Settling::release);
         }
         let until_close = is_delimited_by_close(&parts);
+        // The version is the upstream connection's own: an answer in HTTP/1.0 would end the client's connection, which
+        // could not tell its end from a loss.
+        parts.version = http::Version::HTTP_11;
         facts.upstream_status = Some(parts.status.as_u16());
         let upstream_id = headers::clean_answer(&mut parts.headers, client.secret());
         if let Some(id) = &upstream_id {

@@ -103,6 +103,11 @@ pub struct Estimate {
     pub created_at: i64,
 }
 
+impl Estimate {
+    /// What ids begin with.
+    pub const ID_PREFIX: &'static str = "estimate_";
+}
+
 /// The store, as the ledger sees it.
 #[async_trait]
 pub trait LedgerStore: Send + Sync {

@@ -1,6 +1,7 @@
 //! Money's wiring: the price table, the ledger's life in the database, its keeper, and the notifier.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use backends::sqlite::Sqlite;
@@ -13,6 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
+
+/// How long a stop waits for the database to take what was settled last.
+const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The price table in force at the start.
 ///
@@ -63,7 +67,9 @@ impl Running {
     /// Writes what is settled, returns every lease, and finishes deliveries under way. Whether all was written.
     pub(crate) async fn stop(self) -> bool {
         let _ = self.stop.send(true);
-        let is_written = self.keeper.await.unwrap_or(false);
+        // A database that hangs must not hang the stop: what it did not take stays charged as estimates.
+        let keeper = tokio::time::timeout(STOP_TIME_MAX, self.keeper).await;
+        let is_written = keeper.is_ok_and(|ended| ended.unwrap_or(false));
         let _ = self.notifier.await;
         is_written
     }

@@ -250,8 +250,8 @@ impl Directory {
             Act::CreateKey(key) => put_key(&mut next, &mut order, key),
             Act::DeleteKey(id) => tripped.extend(remove_key(&mut next, &mut order, &id)),
             Act::UpdateKey(key) => update_key(&mut next, key),
-            // Limits are the ledger's.
-            Act::PutLimit(_) | Act::DeleteLimit(_) => {}
+            // Limits and what was spent are the ledger's.
+            Act::PutLimit(_) | Act::DeleteLimit(_) | Act::LowerEstimate { .. } => {}
             Act::PutAlert(alert) => drop(Arc::make_mut(&mut next.alerts).insert(alert.id.clone(), alert)),
             Act::DeleteAlert(alert) => drop(Arc::make_mut(&mut next.alerts).remove(&alert.id)),
             Act::CreateWebhook(webhook) => drop(Arc::make_mut(&mut next.webhooks).insert(webhook.id.clone(), webhook)),

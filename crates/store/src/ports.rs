@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use keys::Sealed;
+use pricing::Nano;
 use serde_json::Value;
 
 use crate::alerts::{SpendAlert, Webhook};
@@ -78,6 +79,14 @@ pub enum Act {
     PutPrices(PriceOverride),
     /// The operator's prices of a model go.
     DeletePrices(String),
+    /// A crash estimate, or the row of a request that ended without usage, is lowered to what is known now. A conflict
+    /// where there is none that high.
+    LowerEstimate {
+        /// `estimate_…`, or the request's id.
+        id: String,
+        /// What is known now.
+        to: Nano,
+    },
 }
 
 impl Act {
@@ -109,6 +118,7 @@ impl Act {
             Act::DeleteWebhook(id) => vec![("webhook.deleted", id.as_str())],
             Act::PutPrices(prices) => vec![("prices.updated", prices.model.as_str())],
             Act::DeletePrices(model) => vec![("prices.deleted", model.as_str())],
+            Act::LowerEstimate { id, .. } => vec![("estimate.lowered", id.as_str())],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use keys::{Digest, Kind};
+use ledger::Estimate;
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite as Driver, SqliteConnection};
@@ -10,7 +11,8 @@ use store::{
     RecordedAct, Records, Registry, ServiceAccount, ServiceAccountId, StoreError,
 };
 
-use super::{Sqlite, alerts, audit, limits, outbox, refused, settings};
+use super::series::Known;
+use super::{Sqlite, alerts, audit, limits, outbox, refused, settings, settling, usage};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -106,6 +108,15 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
                 "INSERT INTO price_override (model, toml) VALUES (?, ?) ON CONFLICT DO UPDATE SET toml = excluded.toml",
             );
             one(query.bind(&prices.model).bind(&prices.toml).execute(connection).await)
+        }
+        Act::LowerEstimate { id, to } => {
+            let is_crash = id.starts_with(Estimate::ID_PREFIX);
+            let is_lowered = match is_crash {
+                true => settling::lower_estimate(connection, id, *to).await?,
+                false => usage::lower(connection, &mut Known::default(), id, *to).await?,
+            };
+            let gone = || StoreError::Conflict("there is no estimate that high".into());
+            is_lowered.then_some(()).ok_or_else(gone)
         }
         Act::DeletePrices(model) => {
             one(sqlx::query("DELETE FROM price_override WHERE model = ?").bind(model).execute(connection).await)

@@ -69,20 +69,25 @@ impl LedgerStore for Sqlite {
 
     async fn lower_estimate(&self, id: &str, to: Nano) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
-        let query = sqlx::query(
-            "UPDATE spend_account SET settled = max(settled - (estimate.amount - ?1), 0) FROM estimate \
-             WHERE estimate.id = ?2 AND estimate.amount >= ?1 AND spend_account.id = estimate.account",
-        );
-        let result = query.bind(amount(to)).bind(id).execute(&mut *transaction).await.map_err(refused)?;
-        if result.rows_affected() == 0 {
-            return Ok(false);
-        }
-        // What is known now is a fact, and no estimate any more.
-        let query = sqlx::query("DELETE FROM estimate WHERE id = ?").bind(id);
-        query.execute(&mut *transaction).await.map_err(refused)?;
+        let is_lowered = lower_estimate(&mut transaction, id, to).await?;
         transaction.commit().await.map_err(refused)?;
-        Ok(true)
+        Ok(is_lowered)
     }
+}
+
+/// Lowers a crash estimate; whether there was one that high.
+pub(super) async fn lower_estimate(connection: &mut SqliteConnection, id: &str, to: Nano) -> Result<bool, StoreError> {
+    let query = sqlx::query(
+        "UPDATE spend_account SET settled = max(settled - (estimate.amount - ?1), 0) FROM estimate \
+         WHERE estimate.id = ?2 AND estimate.amount >= ?1 AND spend_account.id = estimate.account",
+    );
+    let result = query.bind(amount(to)).bind(id).execute(&mut *connection).await.map_err(refused)?;
+    if result.rows_affected() == 0 {
+        return Ok(false);
+    }
+    // What is known now is a fact, and no estimate any more.
+    sqlx::query("DELETE FROM estimate WHERE id = ?").bind(id).execute(connection).await.map_err(refused)?;
+    Ok(true)
 }
 
 /// Writes a batch. The order matters: an account that a target opens begins with what the sums have, this batch's rows

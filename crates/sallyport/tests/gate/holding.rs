@@ -598,6 +598,76 @@ fn numbers_that_are_not_whole_are_no_bound() {
     }
 }
 
+/// A cap that the endpoint does not know caps nothing, and none is put where there can be none.
+#[test]
+fn caps_of_other_endpoints_are_no_caps() {
+    let world = World::new();
+    world.limit(&world.project_id, 100_000);
+    let mut response = json!({"model": "gpt-5", "input": "Think.", "store": false});
+    let mut completion = chat("gpt-5");
+    for (member, body) in [("max_tokens", &mut response), ("max_output_tokens", &mut completion)] {
+        body[member] = json!(5);
+    }
+    let compaction = json!({"model": "gpt-5", "input": "Think.", "max_output_tokens": 5});
+    let cases = [
+        ("/v1/responses", response, Some("max_output_tokens")),
+        ("/v1/chat/completions", completion, Some("max_completion_tokens")),
+        ("/v1/responses/compact", compaction.clone(), None),
+    ];
+    for (target, body, cap) in cases {
+        world.upstream.script(Script { completion_tokens: Some(9_000), pieces: Some(2), ..Script::default() });
+        assert_eq!(world.post(target, &body).status, 200);
+        let sent = world.upstream.requests().pop().expect("a request").body_text;
+        match cap {
+            Some(cap) => assert!(sent.contains(&format!("\"{cap}\":128000")), "{sent}"),
+            None => assert_eq!(sent, compaction.to_string(), "it is the caller's"),
+        }
+    }
+    let billed = world.upstream.wait_for_billing(|billing| billing.requests == 3).billed;
+    assert!(billed.iter().all(|billed| billed.quantities["text_output"] == 9_000));
+    world.expect_charged(&world.project_id, &sum(&billed));
+    world.expect_no_defect();
+    // Pictures and sound, at what the published rules make of them.
+    let png = |width: u32, height: u32| {
+        let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+        bytes.extend([width.to_be_bytes(), height.to_be_bytes()].concat());
+        bytes.extend(b"\x08\x06\0\0\0\0\0\0\0");
+        format!("data:image/png;base64,{}", base64(&bytes))
+    };
+    for (model, url, detail, tokens) in [
+        ("gpt-4o", png(1024, 1024), "high", 765),
+        ("gpt-4o", png(2048, 4096), "high", 1105),
+        ("gpt-4o", png(4096, 8192), "low", 85),
+        ("gpt-4o-mini", png(1024, 1024), "high", 25_501),
+        ("gpt-4o-mini", "https://example.com/a.png".to_owned(), "low", 2_833),
+    ] {
+        world.upstream.clear_billing();
+        let part = json!({"type": "image_url", "image_url": {"url": url, "detail": detail}});
+        let body =
+            json!({"model": model, "max_completion_tokens": 20, "messages": [{"role": "user", "content": [part]}]});
+        let script = Script { prompt_tokens: Some(tokens + 10), input_image_tokens: tokens, ..Script::default() };
+        world.upstream.script(script);
+        assert_eq!(world.post("/v1/chat/completions", &body).status, 200, "{body}");
+        world.upstream.wait_for_billing(|billing| billing.requests == 1);
+        world.until("it is settled", || world.holds().is_empty());
+        world.expect_no_defect();
+    }
+}
+
+/// Base64, for small pictures.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let number = chunk.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for at in 0..4 {
+            let letter = LETTERS[(number >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
 /// Lists of prompts are answered each.
 #[test]
 fn every_prompt_of_a_list_is_held_for() {

@@ -19,6 +19,7 @@ mod ownership;
 mod rates;
 mod secrets;
 mod settling;
+mod store_faults;
 mod streaming;
 mod tls;
 mod world;

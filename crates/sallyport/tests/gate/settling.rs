@@ -120,6 +120,18 @@ impl Maker {
         if self.chance.once_in(3) {
             script["chunk_bytes"] = json!(self.chance.of(&[1_u64, 7, 500]));
         }
+        // How the answer is put on the wire is nobody's money.
+        match self.chance.within(0, 12) {
+            0 => script["encoding"] = json!(self.chance.of(&["gzip", "deflate", "br"])),
+            1 => script["crlf"] = json!(true),
+            2 => script["comments"] = json!(true),
+            3 => script["big_event_bytes"] = json!(30_000),
+            4 => script["until_close"] = json!(true),
+            5 => script["http10"] = json!(true),
+            6 => script["informational"] = json!(true),
+            7 => script["no_done"] = json!(true),
+            _ => {}
+        }
     }
 
     fn stream(&mut self, body: &mut Value) {
@@ -134,8 +146,13 @@ impl Maker {
     }
 
     fn chat(&mut self) -> Case {
+        let always = ["gpt-4o-search-preview", "gpt-5-search-api"];
         let is_search = self.chance.once_in(6);
-        let model = if is_search { self.chance.of(&SEARCHING) } else { self.chance.of(&CHAT) };
+        let model = match self.chance.within(0, 9) {
+            0 => self.chance.of(&always),
+            _ if is_search => self.chance.of(&SEARCHING),
+            _ => self.chance.of(&CHAT),
+        };
         let text = self.text();
         let mut body = json!({"model": model, "messages": [
             {"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]});
@@ -411,13 +428,15 @@ fn rounds(usual: u64) -> u64 {
 fn play(world: &World, maker: &mut Maker, count: u64) {
     let bearer = format!("Bearer {}", world.project_key);
     let mut connection = world.connect();
+    let mut before = String::new();
     for _ in 0..count {
         let case = maker.case();
         let script = case.script.to_string();
         let headers =
             [("Authorization", bearer.as_str()), ("Content-Type", case.content_type), ("X-Script", script.as_str())];
         connection.send(&request("POST", case.target, &headers, &case.body));
-        let answer = connection.answer().unwrap_or_else(|| panic!("no answer to {}: {}", case.target, script));
+        let answer = connection.answer().unwrap_or_else(|| panic!("no answer to {}: {} after {before}", case.target, script));
+        before = format!("{script} {:?}", answer.headers);
         let sent = String::from_utf8_lossy(&case.body[..case.body.len().min(600)]).into_owned();
         assert_eq!(answer.status, 200, "{} {sent} {script}: {}", case.target, answer.text());
         assert!(answer.is_whole, "{} {sent} {script}", case.target);

@@ -1,6 +1,7 @@
 //! A gate of its own for each test: a fresh data folder, a free port, a scriptable upstream.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,9 +43,23 @@ impl World {
     }
 
     pub(crate) fn start(upstream: Upstream, config: &str, environment: &[(&str, &str)]) -> World {
+        World::start_in(None, &[], upstream, config, environment)
+    }
+
+    /// As [`World::start`], with its data in a folder of the caller's, and behind a program that becomes the gate.
+    pub(crate) fn start_in(
+        data: Option<&Path>,
+        launcher: &[&str],
+        upstream: Upstream,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> World {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("sallyport.toml"), config).expect("written");
-        let (child, address) = spawn(folder.path(), environment);
+        if let Some(data) = data {
+            std::os::unix::fs::symlink(data, folder.path().join("data")).expect("a link");
+        }
+        let (child, address) = spawn(folder.path(), launcher, environment);
         let text = std::fs::read_to_string(folder.path().join("boot.json")).expect("the bootstrap file");
         let boot: Value = serde_json::from_str(&text).expect("JSON");
         let field = |name: &str| boot[name].as_str().expect("a text").to_owned();
@@ -68,8 +83,11 @@ impl World {
     /// Starts a stopped gate again.
     pub(crate) fn resume(&mut self) {
         let url = self.upstream.url();
-        let (child, address) =
-            spawn(self.folder.path(), &[("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY), ("SALLYPORT_UPSTREAM_URL", &url)]);
+        let (child, address) = spawn(
+            self.folder.path(),
+            &[],
+            &[("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY), ("SALLYPORT_UPSTREAM_URL", &url)],
+        );
         (self.child, self.address) = (Some(child), address);
     }
 
@@ -174,12 +192,13 @@ impl Drop for World {
 }
 
 /// Starts the binary on a data folder and waits until it says where it listens.
-fn spawn(folder: &std::path::Path, environment: &[(&str, &str)]) -> (Child, SocketAddr) {
+fn spawn(folder: &Path, launcher: &[&str], environment: &[(&str, &str)]) -> (Child, SocketAddr) {
     let file =
         |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name)).expect("a file");
     let seen = std::fs::metadata(folder.join("stderr")).map_or(0, |data| data.len());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
-    command.env_clear().envs(environment.iter().copied());
+    let words: Vec<&str> = launcher.iter().copied().chain([env!("CARGO_BIN_EXE_sallyport")]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env_clear().envs(environment.iter().copied());
     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info"]);
     command.arg("--config").arg(folder.join("sallyport.toml"));
     command.arg("--data").arg(folder.join("data")).arg("--bootstrap-json").arg(folder.join("boot.json"));

@@ -123,5 +123,7 @@ pub(super) fn impossible_acts() -> Vec<Act> {
         Act::PutAlert(SpendAlert { project: Some(ProjectId::new("proj_none")), ..alert("alert_lost", 1) }),
         Act::DeleteWebhook("webhook_none".into()),
         Act::DeletePrices("model-none".into()),
+        Act::LowerEstimate { id: "req_none".into(), to: Nano::ZERO },
+        Act::LowerEstimate { id: "estimate_none".into(), to: Nano::ZERO },
     ]
 }
