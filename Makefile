@@ -12,7 +12,7 @@ CACHE  ?= .cache
 
 export SALLYPORT_TEST_CACHE ?= $(abspath $(CACHE))
 
-.PHONY: run test model lint deny unit sdk fuzz bench help
+.PHONY: run test model lint deny unit sdk fuzz soak bench help
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -50,6 +50,10 @@ sdk: ## The official Python and Node SDKs against the gate.
 
 fuzz: ## Fuzz every parser of network bytes, a minute each (SECONDS_EACH=60).
 	@scripts/fuzz.sh $(or $(SECONDS_EACH),60)
+
+soak: ## Money for minutes: hundreds of clients, growing streams, twenty kills of the gate.
+	SALLYPORT_HEAVY=1 $(CARGO) test --locked --release -p sallyport --test gate -- --test-threads 1 \
+	    for_minutes killed_twenty_times
 
 bench: ## Measure the gate against nginx as a bare reverse proxy.
 	@scripts/need.sh cargo gcc nginx wrk $(PYTHON)

@@ -23,7 +23,7 @@ fuzz_target!(|body: &[u8]| {
             let _ = prices.worst(&bounded.bound);
         }
     }
-    if let Some(changed) = set(body, &[Edit::number("max_completion_tokens", 7)]) {
+    if let Some(changed) = set(body, &[Edit::number("max_completion_tokens", 7)], true) {
         let value: serde_json::Value = serde_json::from_slice(&changed).expect("still JSON");
         assert_eq!(value["max_completion_tokens"], 7);
         let back = put_back(&changed, &[Edit { key: "max_completion_tokens", value: "null".into() }]);

@@ -87,7 +87,21 @@ CREATE TABLE cost_series (
     UNIQUE (series, item)
 ) STRICT;
 
--- One row a settled request. `project` repeats the series', for the indices.
+-- The journal: the settled requests of each batch of the ledger's, as bytes (crates/backends/src/sqlite/rows.rs). What is
+-- asked of them every day stands in the sums; row by row they are read for checks and exports. `began_min` and
+-- `began_max` are the times of all rows of the batch. The bytes come last, so that the rest is read without them.
+CREATE TABLE usage_batch (
+    sequence   INTEGER PRIMARY KEY NOT NULL,
+    epoch      INTEGER NOT NULL,
+    began_min  INTEGER NOT NULL,
+    began_max  INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    cost       INTEGER NOT NULL,
+    rows       BLOB NOT NULL
+) STRICT;
+
+-- Requests that were charged at their worst case, one row each, also when they have been lowered since: these are listed
+-- and looked for one by one, and not in the batches. `project` repeats the series'.
 CREATE TABLE usage_row (
     sequence    INTEGER PRIMARY KEY NOT NULL,
     id          TEXT NOT NULL UNIQUE,
@@ -104,13 +118,20 @@ CREATE TABLE usage_row (
     quantities  TEXT NOT NULL,
     lines       TEXT NOT NULL
 ) STRICT;
--- Costs by line and minute are read from the rows of their time.
-CREATE INDEX usage_row_time ON usage_row (began_at);
--- What one end user, run or tag has spent: asked when a limit's account is made.
-CREATE INDEX usage_row_end_user ON usage_row (project, end_user, began_at, cost) WHERE end_user IS NOT NULL;
-CREATE INDEX usage_row_run ON usage_row (project, run, began_at, cost) WHERE run IS NOT NULL;
-CREATE INDEX usage_row_tag ON usage_row (project, tag, began_at, cost) WHERE tag IS NOT NULL;
 CREATE INDEX usage_row_estimated ON usage_row (sequence) WHERE certainty = 'estimated';
+
+-- What one end user, run or tag (`kind` 0, 1, 2) spent in an hour: asked when a limit's account is made. `day` counts
+-- from 1970-01-01, `hour` from its midnight; `name` is packed as in the journal.
+CREATE TABLE name_sum (
+    day      INTEGER NOT NULL,
+    project  INTEGER NOT NULL,
+    kind     INTEGER NOT NULL,
+    name     BLOB NOT NULL,
+    hour     INTEGER NOT NULL,
+    amount   INTEGER NOT NULL,
+    calls    INTEGER NOT NULL,
+    PRIMARY KEY (day, project, kind, name, hour)
+) STRICT, WITHOUT ROWID;
 
 -- Sums by minute, hour and day (`width`, seconds), of costs by hour and day. The key's order keeps what is written now in few pages, and a
 -- project's part of a bucket together.

@@ -7,19 +7,24 @@
 mod accounts;
 mod alerts;
 mod audit;
+mod check;
 mod figures;
+mod ids;
+mod journal;
 mod limits;
 mod outbox;
 mod owners;
 mod pieces;
 mod registry;
 mod reports;
+mod rows;
 mod seals;
 mod series;
 mod settings;
 mod settling;
 mod spent;
 mod sums;
+mod tally;
 mod usage;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -93,6 +98,8 @@ pub struct Sqlite {
     readers: SqlitePool,
     /// Numbers in usage rows and sums; with the writer while it writes.
     known: Mutex<series::Known>,
+    /// Rows that were written lately.
+    ids: Mutex<ids::Ids>,
     /// Whether this process made the database.
     is_new: bool,
     _lock: File,
@@ -113,6 +120,10 @@ impl Sqlite {
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        // Closed before SQLite opens it: closing any handle of a file gives up every POSIX lock that the process has on
+        // it, SQLite's as well. Another program that then reads the database and closes it would find nobody else there,
+        // and delete the WAL from under this one.
+        drop(file);
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -124,7 +135,7 @@ impl Sqlite {
         let writer = pool(1).connect_with(writing).await?;
         migrate(&writer).await?;
         let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Sqlite { writer, readers, known: Mutex::default(), is_new, _lock: lock })
+        Ok(Sqlite { writer, readers, known: Mutex::default(), ids: Mutex::default(), is_new, _lock: lock })
     }
 
     /// Whether the database was made by this opening.

@@ -41,6 +41,9 @@ pub(crate) fn admit(
     });
     let user = prepared.asked.as_ref().and_then(|asked| asked.end_user.as_deref());
     let none = &rates::Limits::NONE;
+    let meter = resolved.row.endpoint.meter;
+    // Reading a list of models is no request to one, and no end user's.
+    let of_models = |limits| if meter == Meter::Nothing { none } else { limits };
     let subjects = [
         match limited_as {
             Some((name, limits)) => Subject { scope: Scope::Model { project: id, model: name }, limits },
@@ -48,15 +51,15 @@ pub(crate) fn admit(
         },
         Subject {
             scope: Scope::Project { project: id },
-            limits: project.rates.by_model.get(ALL_MODELS).unwrap_or(none),
+            limits: of_models(project.rates.by_model.get(ALL_MODELS).unwrap_or(none)),
         },
         Subject { scope: Scope::Key { key: key.id.as_str() }, limits: &key.rates },
         Subject {
             scope: Scope::EndUser { project: id, user: user.unwrap_or_default() },
-            limits: &project.rates.end_user,
+            limits: of_models(&project.rates.end_user),
         },
     ];
-    let want = want(resolved.row.endpoint.meter, prepared, model.unwrap_or_default());
+    let want = want(meter, prepared, model.unwrap_or_default());
     match gate.money.rates.admit(gate.money.now_ns(), &subjects, &want) {
         Ok(admission) => {
             record.rates = Some(*admission.gauges());

@@ -62,8 +62,8 @@ impl Answer {
     }
 
     /// Has what passes kept.
-    pub(crate) fn keep(mut self, keeping: Keeping) -> Answer {
-        self.keeping = Some(Box::new(keeping));
+    pub(crate) fn keep(mut self, keeping: Box<Keeping>) -> Answer {
+        self.keeping = Some(keeping);
         self
     }
 

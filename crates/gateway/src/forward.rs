@@ -48,7 +48,7 @@ pub(crate) struct Call {
     share: Share,
     decoded: bool,
     settling: Option<Box<Settling>>,
-    keeping: Option<Keeping>,
+    keeping: Option<Box<Keeping>>,
 }
 
 /// What the record learns from a call.
@@ -77,7 +77,7 @@ impl Call {
     ///
     /// # Errors
     /// 503 when the owner of what the call makes could not be written down.
-    pub(crate) fn new(worker: &Arc<Worker>, resolved: Resolved<'_>, held: Held) -> Result<Call, Refusal> {
+    pub(crate) fn new(worker: &Arc<Worker>, resolved: Resolved<'_>, held: Held) -> Result<Box<Call>, Refusal> {
         let Held { prepared, settling, keeping } = held;
         let endpoint = resolved.row.endpoint;
         let place = match (resolved.makes_objects(&prepared), resolved.project()) {
@@ -90,7 +90,7 @@ impl Call {
             },
             _ => None,
         };
-        Ok(Call {
+        Ok(Box::new(Call {
             worker: Arc::clone(worker),
             endpoint,
             key: resolved.caller.key,
@@ -100,7 +100,7 @@ impl Call {
             decoded: prepared.decoded,
             settling,
             keeping,
-        })
+        }))
     }
 }
 
@@ -111,7 +111,7 @@ impl Call {
 ///
 /// # Errors
 /// When there is no answer to pass on.
-pub(crate) async fn forward(call: Call, head: request::Parts, record: &mut Record) -> Brought {
+pub(crate) async fn forward(call: Box<Call>, head: request::Parts, record: &mut Record) -> Brought {
     let is_detached = call.settling.as_ref().is_some_and(|settling| settling.abandoned == Abandoned::ReadOn);
     let (brought, facts) = if is_detached {
         let task = tokio::spawn(call.run(head)).await;
@@ -126,14 +126,19 @@ pub(crate) async fn forward(call: Call, head: request::Parts, record: &mut Recor
 }
 
 impl Call {
-    async fn run(mut self, head: request::Parts) -> (Brought, Facts) {
+    async fn run(mut self: Box<Self>, head: request::Parts) -> (Brought, Facts) {
         let mut facts = Facts::default();
         let (settling, keeping) = (self.settling.take(), self.keeping.take());
         let brought = self.send(head, settling, &mut facts).await;
         (brought.map(|response| keep(response, keeping)), facts)
     }
 
-    async fn send(self, head: request::Parts, mut settling: Option<Box<Settling>>, facts: &mut Facts) -> Brought {
+    async fn send(
+        self: Box<Self>,
+        head: request::Parts,
+        mut settling: Option<Box<Settling>>,
+        facts: &mut Facts,
+    ) -> Brought {
         let worker = self.worker;
         let gate = &worker.gate;
         let Some(client) = worker.client.as_ref() else {
@@ -192,7 +197,7 @@ impl Call {
 }
 
 /// Has an answer kept for who asks again.
-pub(crate) fn keep(response: Response<Answer>, keeping: Option<Keeping>) -> Response<Answer> {
+pub(crate) fn keep(response: Response<Answer>, keeping: Option<Box<Keeping>>) -> Response<Answer> {
     let Some(mut keeping) = keeping else { return response };
     keeping.head(response.status(), response.headers());
     response.map(|answer| answer.keep(keeping))

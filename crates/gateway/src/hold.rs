@@ -19,7 +19,6 @@ use pricing::{ModelPrices, Nano, Quantities, Table, Tier};
 use rates::Admission;
 use store::{Certainty, Project, UsageKind, UsageRow};
 use wire::endpoint::{Meter, Method};
-use wire::json::TopLevel;
 use wire::refusal::Refusal;
 
 use crate::gate::Gate;
@@ -52,7 +51,7 @@ pub(crate) struct Held {
     /// What must happen with the money at the answer's end; `None` for what is not metered.
     pub(crate) settling: Option<Box<Settling>>,
     /// Keeps the answer for whoever asks again with the same `Idempotency-Key`.
-    pub(crate) keeping: Option<Keeping>,
+    pub(crate) keeping: Option<Box<Keeping>>,
 }
 
 /// What the stages before know.
@@ -84,7 +83,6 @@ pub(crate) async fn hold(
     let asked = prepared.asked.take().unwrap_or_default();
     let model = claim.model(&prepared, meter);
     let row = claim.row(project, &asked, model, record)?;
-    let run = row.run.clone();
     let table = Arc::clone(&gate.money.prices.table());
     let mut request = Request {
         claim,
@@ -105,10 +103,11 @@ pub(crate) async fn hold(
             return Err(refusal);
         }
     };
-    request.ask_for_usage(&prepared);
+    let asks_for_usage = request.asks_for_usage();
+    request.undo.usage = asks_for_usage;
     let Request { edits, undo, growth, .. } = request;
-    if !edits.is_empty()
-        && let Some(body) = amend::set(&prepared.whole, &edits)
+    if (asks_for_usage || !edits.is_empty())
+        && let Some(body) = amend::set(&prepared.whole, &edits, asks_for_usage)
     {
         prepared.whole = body.into();
         prepared.body = Sending::Whole(prepared.whole.clone());
@@ -116,7 +115,7 @@ pub(crate) async fn hold(
     if let Some(near) = hold.nearness().filter(|near| near.percent >= WARNING_PERCENT) {
         record.notes.push(("x-sallyport-spend-warning", words::nearness(&near)));
     }
-    let mut settling = Settling::new(gate, hold, admission, table, (meter, asked), undo, run, project.money.abandoned);
+    let mut settling = Settling::new(gate, hold, admission, table, (meter, asked), undo, project.money.abandoned);
     settling.growth = growth;
     Ok(Held { prepared, settling: Some(settling), keeping: None })
 }
@@ -322,15 +321,9 @@ impl Request<'_> {
     }
 
     /// A stream says what it used only if it is asked to.
-    fn ask_for_usage(&mut self, prepared: &Prepared) {
+    fn asks_for_usage(&self) -> bool {
         let is_chat = matches!(self.meter, Meter::Chat | Meter::Completions);
-        if !is_chat || !self.asked.streams || self.asked.includes_usage {
-            return;
-        }
-        let Ok(members) = TopLevel::read(&prepared.whole) else { return };
-        let value = amend::with_usage(members.member("stream_options"));
-        self.edits.push(Edit { key: "stream_options", value });
-        self.undo.usage = true;
+        is_chat && self.asked.streams && !self.asked.includes_usage
     }
 
     /// Tokens of the text, counted; `None` where that would not pay.

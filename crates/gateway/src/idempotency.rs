@@ -73,7 +73,7 @@ pub(crate) enum Begin {
     /// It has no key, or cannot be protected.
     Plain,
     /// It is the first with its key.
-    First(Keeping),
+    First(Box<Keeping>),
     /// Its answer is known.
     Again(Box<Response<Answer>>),
 }
@@ -116,14 +116,14 @@ impl IdempotentCalls {
             None if calls.known.len() >= KEYS_MAX => Ok(Begin::Plain),
             None => {
                 calls.known.insert(name.clone(), (print, Known::Running));
-                Ok(Begin::First(Keeping {
+                Ok(Begin::First(Box::new(Keeping {
                     calls: Arc::clone(self),
                     name: Some(name),
                     status: StatusCode::OK,
                     headers: HeaderMap::new(),
                     chunks: Vec::new(),
                     bytes: 0,
-                }))
+                })))
             }
         }
     }
@@ -215,7 +215,7 @@ impl Keeping {
     }
 
     /// Its end: from now on it is given again.
-    pub(crate) fn done(mut self) {
+    pub(crate) fn done(mut self: Box<Self>) {
         let is_kept = self.status.is_success() && self.bytes <= ANSWER_BYTES_MAX;
         if !is_kept {
             return;
@@ -250,7 +250,7 @@ mod tests {
         HeaderMap::from_iter([(header::HeaderName::from_static(HEADER), HeaderValue::from_static(key))])
     }
 
-    fn first(calls: &Arc<IdempotentCalls>, key: &'static str, body: &[u8]) -> Keeping {
+    fn first(calls: &Arc<IdempotentCalls>, key: &'static str, body: &[u8]) -> Box<Keeping> {
         match calls.begin(&headers(key), "proj_a", "/v1/x", body) {
             Ok(Begin::First(keeping)) => keeping,
             _ => panic!("not the first"),

@@ -42,7 +42,6 @@ pub(crate) struct Settling {
     pub(crate) reader: UsageReader,
     pub(crate) undo: Undo,
     pub(crate) tee: Tee,
-    pub(crate) run: Option<String>,
     /// What happens when the client leaves.
     pub(crate) abandoned: Abandoned,
     /// Present where only a part of the worst case is held.
@@ -68,11 +67,10 @@ impl Settling {
         table: Arc<Table>,
         (meter, asked): (Meter, Box<Asked>),
         undo: Undo,
-        run: Option<String>,
         abandoned: Abandoned,
     ) -> Box<Settling> {
         let reader = UsageReader::new(meter, asked.search.unit());
-        let (gate, tee) = (Arc::clone(gate), Tee::default());
+        let (gate, tee) = (Arc::clone(gate), Tee::new(meter));
         Box::new(Settling {
             gate,
             hold: Some(hold),
@@ -83,7 +81,6 @@ impl Settling {
             reader,
             undo,
             tee,
-            run,
             abandoned,
             growth: None,
         })
@@ -100,8 +97,7 @@ impl Settling {
             asked: Box::default(),
             reader: UsageReader::new(meter, Unit::WebSearchMedium),
             undo: Undo { usage: false, echoes },
-            tee: Tee::default(),
-            run: None,
+            tee: Tee::new(meter),
             abandoned: Abandoned::Cancel,
             growth: None,
         })
@@ -183,7 +179,7 @@ impl Settling {
 
     /// A whole answer in memory: read, freed of what the gate added, and settled.
     pub(crate) fn whole(mut self: Box<Self>, json: Bytes) -> Bytes {
-        self.reader.read(&json);
+        self.reader.read_whole(&json);
         let changed = self.undo.answer(&json).map_or(json, Bytes::from);
         self.end(End::Whole);
         changed
@@ -193,7 +189,7 @@ impl Settling {
     pub(crate) fn end(&mut self, end: End) {
         let Some(hold) = self.hold.take() else { return };
         if let Some(json) = self.tee.json() {
-            self.reader.read(&json);
+            self.reader.read_whole(&json);
         }
         let now = self.gate.clock.unix_seconds();
         if end == End::Cut {
@@ -287,7 +283,7 @@ impl Settling {
     /// A later request that goes on from this response brings along what it read and wrote.
     fn remember(&self, row: &UsageRow, used: &Used) {
         if let Some(id) = used.response_id.as_deref() {
-            let link = Link { tokens: used.tokens, run: self.run.clone() };
+            let link = Link { tokens: used.tokens, run: row.run.clone() };
             self.gate.money.links.put(row.project.as_str(), id, link);
         }
     }

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::account::Account;
+use crate::account::{Account, Contact};
 use crate::book;
 use crate::ledger::{Entry, Ledger};
 use crate::port::{AccountKey, Batch, Epoch, LeaseState, LeaseTarget, WriteError};
@@ -151,7 +151,8 @@ impl Keeper {
             used_at: now,
         });
         let used = account.used().saturating_sub(journaled).max(0);
-        tracked.peak = used.max(tracked.peak - tracked.peak / 16);
+        // What was settled since the last turn counts too: as much will be, until the next one is written.
+        tracked.peak = account.used().max(tracked.peak - tracked.peak / 16);
         if !is_idle {
             tracked.used_at = now;
         }
@@ -171,9 +172,10 @@ impl Keeper {
         }
         let wanted = if is_closed { 0 } else { account.wanted() };
         let keep = used.saturating_add(wanted).saturating_add(step);
-        // What is above goes back under the watermark's cover at once: a crash while nothing runs charges one step.
+        // What is above is taken out of reach at once, so that a crash while nothing runs charges one step. But while
+        // the store cannot write it down, it had better be used.
         let excess = account.granted() - journaled - keep;
-        if excess > 0 {
+        if excess > 0 && (is_closed || account.contact() != Contact::Down) {
             account.withdraw(excess);
         }
         let watermark = keep.max(account.granted() - journaled);

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use wire::json::{Kind, TopLevel};
 
+use crate::last_member;
+
 /// A new value of an outermost member, as JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
@@ -35,14 +37,17 @@ fn range(whole: &str, part: &str) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
-/// The body with the members set; members that are not there are added behind the last.
-pub fn set(body: &[u8], edits: &[Edit]) -> Option<Vec<u8>> {
+/// The body with the members set; members that are not there are added behind the last. `asks_for_usage` sets
+/// `stream_options.include_usage`, whatever else is in there.
+pub fn set(body: &[u8], edits: &[Edit], asks_for_usage: bool) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let members = TopLevel::read(body).ok()?;
+    let usage =
+        asks_for_usage.then(|| Edit { key: "stream_options", value: with_usage(members.member("stream_options")) });
     let end = text.trim_end().strip_suffix('}').filter(|_| text.trim_start().starts_with('{'))?.len();
     let mut changes: Vec<(Range<usize>, String)> = Vec::with_capacity(edits.len());
     let mut is_empty = members.is_empty();
-    for edit in edits {
+    for edit in edits.iter().chain(&usage) {
         match members.member(edit.key) {
             Some((_, value)) => changes.push((range(text, value)?, edit.value.clone())),
             None => {
@@ -56,11 +61,13 @@ pub fn set(body: &[u8], edits: &[Edit]) -> Option<Vec<u8>> {
 }
 
 /// The value of `stream_options` with usage asked for.
-pub fn with_usage(stream_options: Option<(Kind, &str)>) -> String {
+fn with_usage(stream_options: Option<(Kind, &str)>) -> String {
     const USAGE: &str = r#"{"include_usage":true}"#;
     let Some((Kind::Object, text)) = stream_options else { return USAGE.to_owned() };
     let edit = Edit { key: "include_usage", value: "true".to_owned() };
-    set(text.as_bytes(), &[edit]).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| USAGE.to_owned())
+    set(text.as_bytes(), &[edit], false)
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_else(|| USAGE.to_owned())
 }
 
 /// The outermost members of a document with some put back to what the caller sent. `None` where none of them is there.
@@ -83,6 +90,9 @@ pub fn put_back_inside(document: &[u8], inside: &str, edits: &[Edit]) -> Option<
 
 /// The document without an outermost member whose value is `null`. `None` where there is none.
 pub fn without_null(document: &[u8], key: &str) -> Option<Vec<u8>> {
+    if let Some(place) = last_member::null(document, key) {
+        return Some([&document[..place.start], &document[place.end..]].concat());
+    }
     let text = std::str::from_utf8(document).ok()?;
     let members = TopLevel::read(document).ok()?;
     let (Kind::Null, value) = members.member(key)? else { return None };
@@ -130,9 +140,9 @@ mod tests {
     fn members_are_set_and_added_and_the_rest_stays() {
         let body = br#"{ "a":1.0e0 , "max_tokens" : null,"b":"}" }"#;
         let edits = [Edit::number("max_tokens", 7), Edit::text("model", "x\"y")];
-        assert_eq!(text(set(body, &edits)), r#"{ "a":1.0e0 , "max_tokens" : 7,"b":"}" ,"model":"x\"y"}"#);
-        assert_eq!(text(set(b"{}", &edits)), r#"{"max_tokens":7,"model":"x\"y"}"#);
-        assert_eq!(set(b"[1]", &edits), None);
+        assert_eq!(text(set(body, &edits, false)), r#"{ "a":1.0e0 , "max_tokens" : 7,"b":"}" ,"model":"x\"y"}"#);
+        assert_eq!(text(set(b"{}", &edits, false)), r#"{"max_tokens":7,"model":"x\"y"}"#);
+        assert_eq!(set(b"[1]", &edits, false), None);
     }
 
     #[test]
@@ -170,7 +180,7 @@ mod tests {
             let value = Value::Object(map);
             let written = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) };
             let edits = [Edit::number("a", 5), Edit::number("zz", 6), Edit::number("b", 7)];
-            let got: Value = serde_json::from_slice(&set(&written.expect("JSON"), &edits).expect("an object")).expect("JSON");
+            let got: Value = serde_json::from_slice(&set(&written.expect("JSON"), &edits, false).expect("an object")).expect("JSON");
             let mut wanted = value;
             for (key, number) in [("a", 5), ("zz", 6), ("b", 7)] {
                 wanted[key] = json!(number);

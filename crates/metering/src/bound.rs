@@ -164,21 +164,23 @@ impl Request<'_> {
         let max_input = self.prices.max_input_tokens.or(self.prices.context_window_tokens).unwrap_or(u64::MAX);
         // Each of a list of inputs may fill the model.
         let max_input = max_input.saturating_mul(self.asked.inputs.max(1));
-        let whole = match (self.asked.has_hidden_input, self.known.earlier_tokens) {
-            (false, _) => here,
-            // Only the conversation is hidden, and what it was is known.
-            (true, Some(earlier)) => here.saturating_add(earlier),
-            (true, None) if max_input == u64::MAX => return None,
-            (true, None) => max_input,
+        let goes_on = self.asked.previous_response.is_some();
+        let is_hidden = self.asked.has_hidden_input || goes_on;
+        // Of a conversation that goes on it may be known what it was; of anything else that is hidden it is not.
+        let earlier = if goes_on { self.known.earlier_tokens } else { Some(0) };
+        let whole = match earlier.filter(|_| !self.asked.has_hidden_input) {
+            Some(earlier) => here.saturating_add(earlier),
+            None if max_input == u64::MAX => return None,
+            None => max_input,
         };
         let input = whole.min(max_input);
         self.bound.input_tokens = input;
-        self.bound.image_input_tokens = if self.asked.has_hidden_input { input } else { image.min(input) };
-        self.bound.audio_input_tokens = match self.asked.has_hidden_input && self.is_priced(Unit::AudioInput) {
+        self.bound.image_input_tokens = if is_hidden { input } else { image.min(input) };
+        self.bound.audio_input_tokens = match is_hidden && self.is_priced(Unit::AudioInput) {
             true => input,
             false => sound.min(input),
         };
-        if self.asked.has_hidden_input && !self.is_priced(Unit::ImageInput) {
+        if is_hidden && !self.is_priced(Unit::ImageInput) {
             self.bound.image_input_tokens = image.min(input);
         }
         Some(input)

@@ -12,6 +12,7 @@ pub mod audio;
 pub mod bound;
 pub mod exact;
 pub mod image;
+mod last_member;
 pub mod request;
 pub mod tokens;
 pub mod usage;

@@ -128,9 +128,9 @@ pub struct Asked {
     pub audio_ms: u64,
     /// Whether every packet of that sound was walked.
     pub is_audio_exact: bool,
-    /// Input that is not in the request: stored conversations, files, URLs.
+    /// Input that is not in the request: stored conversations, files, URLs; but for the one that it goes on from.
     pub has_hidden_input: bool,
-    /// The response that this one goes on from.
+    /// The response that this one goes on from, with all that was read and written before.
     pub previous_response: Option<String>,
     /// Why no bound can be given at all, in words for the refusal.
     pub unbounded: Option<String>,

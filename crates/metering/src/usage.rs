@@ -15,6 +15,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wire::endpoint::Meter;
 
+use crate::last_member;
+
 /// What was used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Used {
@@ -73,16 +75,25 @@ struct Answer<'a> {
 
 #[derive(Deserialize)]
 struct Usage<'a> {
-    #[serde(default, alias = "input_tokens")]
+    // The two families of names; some upstreams give both.
+    #[serde(default)]
     prompt_tokens: Option<u64>,
-    #[serde(default, alias = "output_tokens")]
+    #[serde(default)]
+    input_tokens: Option<u64>,
+    #[serde(default)]
     completion_tokens: Option<u64>,
     #[serde(default)]
+    output_tokens: Option<u64>,
+    #[serde(default)]
     total_tokens: Option<u64>,
-    #[serde(default, alias = "input_tokens_details", alias = "input_token_details")]
+    #[serde(default)]
     prompt_tokens_details: Option<InputDetails>,
-    #[serde(default, alias = "output_tokens_details", alias = "output_token_details")]
+    #[serde(default, alias = "input_token_details")]
+    input_tokens_details: Option<InputDetails>,
+    #[serde(default)]
     completion_tokens_details: Option<OutputDetails>,
+    #[serde(default, alias = "output_token_details")]
+    output_tokens_details: Option<OutputDetails>,
     /// Of a transcription by the minute.
     #[serde(borrow, default)]
     seconds: Option<&'a RawValue>,
@@ -131,7 +142,7 @@ struct Action<'a> {
 /// Reads a whole JSON answer.
 pub fn of_answer(meter: Meter, json: &[u8], search: Unit) -> Used {
     let mut reader = UsageReader::new(meter, search);
-    reader.read(json);
+    reader.read_whole(json);
     reader.used
 }
 
@@ -150,14 +161,40 @@ impl UsageReader {
         UsageReader { meter, search, used: Used::default() }
     }
 
-    /// Whether an event's data may say something about usage: worth reading.
+    /// Whether events, one or many, may say something about usage: worth reading.
     pub fn concerns(&self, data: &[u8]) -> bool {
         let has = |word: &[u8]| memchr::memmem::find(data, word).is_some();
         match self.meter {
-            // Only the last events of a response carry what was used.
-            Meter::Responses => has(b"\"response\"") && !has(b"\"usage\":null"),
-            _ => has(b"\"usage\"") || has(b"_generation.completed\"") || has(b"_edit.completed\""),
+            // Only the last events of a response carry what was used; those before may come along in one go.
+            Meter::Responses => has(b"\"response\"") && has_usage(data),
+            Meter::Chat | Meter::Completions => has_usage(data),
+            _ => has(USAGE) || has(b"_generation.completed\"") || has(b"_edit.completed\""),
         }
+    }
+
+    /// Reads a whole answer, from its end where that is enough.
+    pub fn read_whole(&mut self, json: &[u8]) {
+        let is_plain = matches!(self.meter, Meter::Chat | Meter::Completions | Meter::Embeddings);
+        if !is_plain || self.read_end(json).is_none() {
+            self.read(json);
+        }
+    }
+
+    /// Reads usage and tier without what stands before them; `None` where that cannot be done for sure.
+    fn read_end(&mut self, json: &[u8]) -> Option<()> {
+        let (_, value) = last_member::last(json, "usage")?;
+        let mut values = serde_json::Deserializer::from_slice(&json[value..]).into_iter::<Usage<'_>>();
+        let usage = values.next()?.ok()?;
+        if !last_member::is_outermost(json, value + values.byte_offset()) {
+            return None;
+        }
+        if let Some((_, at)) = last_member::last(json, "service_tier") {
+            let mut words = serde_json::Deserializer::from_slice(&json[at..]).into_iter::<Option<Cow<'_, str>>>();
+            let word = words.next()?.ok()?;
+            self.used.tier = word.as_deref().and_then(Tier::from_service_tier).or(self.used.tier);
+        }
+        usage.read(self.meter, &mut self.used);
+        Some(())
     }
 
     /// Reads a document: a whole answer, or the data of an event.
@@ -209,8 +246,8 @@ impl Usage<'_> {
             used.has_usage = true;
             return;
         }
-        let Some(input) = self.prompt_tokens.or(self.total_tokens) else { return };
-        let output = self.completion_tokens.unwrap_or(0);
+        let Some(input) = self.prompt_tokens.max(self.input_tokens).or(self.total_tokens) else { return };
+        let output = self.completion_tokens.max(self.output_tokens).unwrap_or(0);
         used.has_usage = true;
         used.tokens = input.saturating_add(output);
         // Each image of a stream comes with its own usage; a repeated sum of all others replaces the one before.
@@ -220,7 +257,7 @@ impl Usage<'_> {
             false => used.quantities.set(unit, quantity),
         };
         let none = InputDetails::default();
-        let details = self.prompt_tokens_details.as_ref().unwrap_or(&none);
+        let details = self.prompt_tokens_details.as_ref().or(self.input_tokens_details.as_ref()).unwrap_or(&none);
         let mut left = input;
         let mut take = |tokens: Option<u64>| {
             let taken = tokens.unwrap_or(0).min(left);
@@ -238,7 +275,7 @@ impl Usage<'_> {
         put(Unit::TextCacheWrite30m, writes_30m);
         put(Unit::TextInput, left);
         let none = OutputDetails::default();
-        let details = self.completion_tokens_details.as_ref().unwrap_or(&none);
+        let details = self.completion_tokens_details.as_ref().or(self.output_tokens_details.as_ref()).unwrap_or(&none);
         match meter {
             Meter::Embeddings | Meter::Decisions | Meter::Moderations => {}
             // What is made is an image unless the answer tells its text apart.
@@ -256,6 +293,20 @@ impl Usage<'_> {
             }
         }
     }
+}
+
+/// The member that says what was used.
+const USAGE: &[u8] = b"\"usage\"";
+
+/// Whether something says what was used: every chunk may have the member, and it is null in all but the last.
+fn has_usage(data: &[u8]) -> bool {
+    memchr::memmem::find_iter(data, USAGE).any(|at| !is_null(&data[at..]))
+}
+
+/// Whether the member that begins here is null.
+fn is_null(member: &[u8]) -> bool {
+    let after = member[USAGE.len()..].trim_ascii_start();
+    after.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
 }
 
 /// Calls of hosted tools: each search, and each container once.
@@ -364,6 +415,17 @@ mod tests {
         );
     }
 
+    /// A short answer comes in one go, its beginning with its end.
+    #[test]
+    fn usage_is_found_among_events_that_have_none_yet() {
+        let reader = UsageReader::new(Meter::Responses, Unit::WebSearchMedium);
+        let begun = r#"data: {"type":"response.created","response":{"id":"r","usage" : null}}"#;
+        let ended = r#"data: {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":1}}}"#;
+        assert!(!reader.concerns(begun.as_bytes()) && reader.concerns(ended.as_bytes()));
+        assert!(reader.concerns(format!("{begun}\n\n{ended}\n\n").as_bytes()));
+        assert!(!reader.concerns(br#"data: {"type":"x","delta":"\"response\" \"usage\":{}"}"#));
+    }
+
     #[test]
     fn images_transcriptions_and_embeddings_have_their_own_shapes() {
         let image = json!({"data": [{}, {}], "quality": "low", "size": "1024x1024", "usage": {"input_tokens": 5,
@@ -385,6 +447,14 @@ mod tests {
     }
 
     #[test]
+    fn both_families_of_names_at_once_are_read() {
+        let usage = json!({"prompt_tokens": 9, "input_tokens": 9, "completion_tokens": 2, "output_tokens": 2,
+            "input_tokens_details": {"cached_tokens": 4}});
+        let used = read(Meter::Chat, &json!({"usage": usage}));
+        assert_eq!(units(&used), [(Unit::TextInput, 5), (Unit::TextCachedInput, 4), (Unit::TextOutput, 2)]);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_no_usage() {
         for answer in [
             json!({}),
@@ -395,6 +465,27 @@ mod tests {
             json!([1]),
         ] {
             assert!(!read(Meter::Chat, &answer).has_usage, "{answer}");
+        }
+    }
+
+    /// Read from the end, an answer says what it says as a whole, or is read as a whole.
+    #[test]
+    fn the_end_alone_says_the_same() {
+        let usage = json!({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}});
+        let fake = json!({"prompt_tokens": 1, "completion_tokens": 1});
+        for text in [
+            format!(r#"{{"choices":[{{"x":"\"usage\":{{"}}],"usage":{usage},"service_tier":"flex","y":null}}"#),
+            format!(r#"{{"service_tier":"flex","usage" : {usage} }}"#),
+            // Another object's usage, or one that is not the last word, makes the whole be read.
+            format!(r#"{{"usage":{usage},"service_tier":"flex","choices":[{{"usage":{fake}}}]}}"#),
+            format!(r#"{{"usage":{usage},"z":{{"usage":{fake}}},"service_tier":"flex"}}"#),
+            format!(r#"{{"usage":{usage},"service_tier":"flex","fingerprint":"{{"}}"#),
+        ] {
+            let mut whole = UsageReader::new(Meter::Chat, Unit::WebSearchMedium);
+            whole.read(text.as_bytes());
+            let used = of_answer(Meter::Chat, text.as_bytes(), Unit::WebSearchMedium);
+            assert_eq!((used.tokens, used.tier), (11, Some(Tier::Flex)), "{text}");
+            assert_eq!((&used.quantities, used.tier), (&whole.used().quantities, whole.used().tier), "{text}");
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Alert {
 enum Action {
     /// List alerts.
     List {
-        /// A project's; without it, the organization's.
+        /// A project's; without it, all.
         #[arg(long, value_name = "PROJECT_ID")]
         project: Option<String>,
     },
@@ -90,11 +90,26 @@ impl Alert {
             Action::List { project } => {
                 let columns = [
                     ("ID", "/id"),
+                    ("PROJECT", "/project_id"),
                     ("CENTS", "/threshold_amount"),
                     ("INTERVAL", "/interval"),
                     ("RECIPIENTS", "/notification_channel/recipients"),
                 ];
-                gate.print(&gate.list(&path(project.as_ref()))?, &columns);
+                let mut alerts = Vec::new();
+                if project.is_none() {
+                    alerts = gate.list(&path(None))?;
+                }
+                let projects = match project {
+                    Some(project) => vec![json!({"id": project})],
+                    None => gate.list("/projects")?,
+                };
+                for id in projects.iter().filter_map(|project| project["id"].as_str()) {
+                    for mut alert in gate.list(&path(Some(&id.to_owned())))? {
+                        alert["project_id"] = id.into();
+                        alerts.push(alert);
+                    }
+                }
+                gate.print(&alerts, &columns);
             }
             Action::Add { amount, project, recipients, subject_prefix } => {
                 let body = json!({

@@ -171,13 +171,26 @@ impl Set {
     }
 }
 
+/// Adds how a limit stands, unless it is one for each end user, run or tag, which stand each for themselves.
+fn with_standing(gate: &Gate, limit: &mut Value) -> Result<()> {
+    let path = format!("{PATH}/{}/standings", encoded(limit["id"].as_str().unwrap_or_default()));
+    let standings = gate.call(Method::GET, &path, None)?;
+    if let Some([standing]) = standings["data"].as_array().map(Vec::as_slice)
+        && standing["scope"] == limit["scope"]
+    {
+        limit["standing"] = standing.clone();
+    }
+    Ok(())
+}
+
 impl Limit {
     pub(crate) fn run(&self) -> Result<()> {
         let gate = &self.gate;
         match &self.action {
             Action::List { project } => {
                 let filter = project.as_ref().map_or_else(String::new, |id| format!("?project_id={}", encoded(id)));
-                let limits = gate.list(&format!("{PATH}{filter}"))?;
+                let mut limits = gate.list(&format!("{PATH}{filter}"))?;
+                limits.iter_mut().try_for_each(|limit| with_standing(gate, limit))?;
                 let columns = [
                     ("ID", "/id"),
                     ("SCOPE", "/scope/kind"),
@@ -186,6 +199,9 @@ impl Limit {
                     ("NAME", "/scope/name"),
                     ("PERIOD", "/period"),
                     ("USD", "/amount"),
+                    ("SETTLED", "/standing/settled"),
+                    ("HELD", "/standing/held"),
+                    ("LEFT", "/standing/left"),
                     ("CALLS", "/calls_max"),
                     ("NEAR LIMIT", "/near_limit/type"),
                     ("SHADOW", "/is_shadow"),

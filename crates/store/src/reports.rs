@@ -142,10 +142,11 @@ pub trait Reports: Send + Sync {
     /// When it cannot be read.
     async fn usage(&self, query: &ReportQuery) -> Result<Vec<UsageSum>, StoreError>;
 
-    /// Costs, in the order of buckets; likewise. Crash estimates are not rows, and not in here.
+    /// Costs, in the order of buckets; likewise. Crash estimates are not rows, and not in here. By line they are summed
+    /// by hour and day only: hardly two bills of a series share a minute, and the sums would be as many as the rows.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or are asked for by line and minute.
     async fn costs(&self, query: &ReportQuery) -> Result<Vec<CostSum>, StoreError>;
 
     /// Rows that are estimated, the newest first, before the row with this id.
@@ -154,7 +155,7 @@ pub trait Reports: Send + Sync {
     /// When they cannot be read.
     async fn estimated_rows(&self, before: Option<&str>, at_most: u32) -> Result<Vec<UsageRow>, StoreError>;
 
-    /// The row of a request.
+    /// The row of a request: at any time if it was estimated, for some time after it was written otherwise.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -13,10 +13,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite as Driver, SqliteConnection};
 use store::{Scope, StoreError, UsageRow};
 
-use super::figures::{amount, count, nano, row_amount, unsigned};
+use super::figures::{amount, count, nano, unsigned};
 use super::pieces::{ManyRows, pieces};
 use super::registry::{column, text};
-use super::usage::NewRow;
+use super::tally::{Spent, Tally, hour};
 use super::{refused, spent};
 
 /// How long an account is kept after its window: settling is over by then, and a row that comes even later finds its
@@ -87,6 +87,27 @@ fn scopes_of(row: &UsageRow) -> impl Iterator<Item = ScopeColumns> {
     scopes.into_iter().flatten().map(|scope| (scope.kind(), scope.id()))
 }
 
+/// What a batch spends of each scope in each hour, for scopes of these kinds. Every window begins and ends with an hour,
+/// so an hour's spending belongs to it as a whole or not at all.
+fn spending(tally: &Tally<'_>, kinds: &BTreeSet<String>) -> BTreeMap<ScopeColumns, BTreeMap<i64, Spent>> {
+    let mut spending: BTreeMap<ScopeColumns, BTreeMap<i64, Spent>> = BTreeMap::new();
+    let mut add = |scope: Scope, at: i64, spent: Spent| {
+        if kinds.contains(scope.kind()) {
+            spending.entry((scope.kind(), scope.id())).or_default().entry(hour(at)).or_default().add(spent);
+        }
+    };
+    for minute in &tally.minutes {
+        let (project, key) = (minute.row.project.clone(), minute.row.key.clone());
+        for scope in [Scope::Organization, Scope::Project(project), Scope::Key(key)] {
+            add(scope, minute.starts_at, minute.spent());
+        }
+    }
+    for (hour, (spent, row)) in tally.names.iter().filter(|(hour, _)| kinds.contains(hour.kind.word())) {
+        add(hour.kind.scope(row.project.clone(), hour.name.to_owned()), hour.starts_at, *spent);
+    }
+    spending
+}
+
 /// Kinds of scopes that have accounts at all: most gates have no limits for end users, runs or tags.
 async fn kinds_in_use(connection: &mut SqliteConnection) -> Result<BTreeSet<String>, StoreError> {
     let query = sqlx::query_scalar::<_, String>(
@@ -97,28 +118,24 @@ async fn kinds_in_use(connection: &mut SqliteConnection) -> Result<BTreeSet<Stri
 }
 
 impl Accounts {
-    /// Settles new rows in every account that they are spending of.
+    /// Settles what a batch comes to in every account that it is spending of.
     pub(super) async fn settle(
         connection: &mut SqliteConnection,
         batch: &Batch,
-        rows: &[NewRow<'_>],
+        tally: &Tally<'_>,
     ) -> Result<Accounts, StoreError> {
         let mut accounts = Accounts { epoch: batch.epoch, formerly: batch.formerly, by_number: BTreeMap::new() };
-        let kinds = match rows.is_empty() {
-            true => BTreeSet::new(),
-            false => kinds_in_use(connection).await?,
-        };
-        let of_row = |row| scopes_of(row).filter(|(kind, _)| kinds.contains(*kind));
-        let scopes: Vec<_> = rows.iter().flat_map(|new| of_row(new.row)).collect::<BTreeSet<_>>().into_iter().collect();
-        let first = rows.iter().map(|new| new.row.began_at).min().unwrap_or(0);
-        let last = rows.iter().map(|new| new.row.began_at).max().unwrap_or(0);
+        let Some((first, last)) = tally.began else { return Ok(accounts) };
+        let spending = spending(tally, &kinds_in_use(connection).await?);
+        let scopes: Vec<_> = spending.keys().cloned().collect();
         let by_scope = accounts.read_scopes(connection, &scopes, first, last).await?;
-        for NewRow { row, .. } in rows {
-            for number in of_row(row).filter_map(|scope| by_scope.get(&scope)).flatten() {
-                let Some(account) = accounts.by_number.get_mut(number) else { continue };
-                if account.starts_at <= row.began_at && row.began_at < account.ends_at {
-                    account.settle(row_amount(row.cost));
-                }
+        for (scope, numbers) in by_scope {
+            let Some(hours) = spending.get(&scope) else { continue };
+            for number in numbers {
+                let Some(account) = accounts.by_number.get_mut(&number) else { continue };
+                let is_inside = |hour: i64| account.starts_at <= hour && hour < account.ends_at;
+                let inside: Vec<_> = hours.iter().filter(|(hour, _)| is_inside(**hour)).collect();
+                inside.into_iter().for_each(|(_, spent)| account.settle(*spent));
             }
         }
         Ok(accounts)
@@ -301,11 +318,12 @@ fn read_account(row: &SqliteRow) -> Result<Account, StoreError> {
 }
 
 impl Account {
-    /// Moves a row's cost from leased to settled. The part that the writer's earlier life is charged with already, as
-    /// an estimate, is known now and no estimate any more.
-    fn settle(&mut self, cost: Nano) {
+    /// Moves what rows cost from leased to settled. The part that the writer's earlier life is charged with already, as
+    /// an estimate, is known now and no estimate any more. Rows settled together come to the same as one by one.
+    fn settle(&mut self, spent: Spent) {
+        let cost = spent.amount;
         self.is_changed = true;
-        (self.settled, self.calls) = (self.settled.plus(cost), self.calls.saturating_add(1));
+        (self.settled, self.calls) = (self.settled.plus(cost), self.calls.saturating_add(spent.calls));
         let from_lease = self.lease.amount.min(cost);
         self.leased = self.leased.minus(from_lease);
         self.lease.amount = self.lease.amount.minus(from_lease);

@@ -12,10 +12,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite as Driver, SqliteConnection};
 use store::{Channel, Notice, Period, ProjectId, SpendAlert, SpendAlertTriggered, StoreError, UsageRow};
 
-use super::figures::{amount, nano, row_amount};
+use super::figures::{amount, nano};
 use super::pieces::{ManyRows, pieces};
 use super::registry::{Done, column, one, parse, text};
-use super::usage::NewRow;
+use super::tally::Minute;
 use super::{outbox, refused};
 
 /// Whose month: the project's id, nothing for the organization; and when the month begins.
@@ -35,13 +35,13 @@ fn months(row: &UsageRow) -> [Month; 2] {
     [(String::new(), starts_at), (row.project.as_str().to_owned(), starts_at)]
 }
 
-/// Counts new rows, and fires the alerts whose thresholds they pass.
-pub(super) async fn count(connection: &mut SqliteConnection, rows: &[NewRow<'_>], now: i64) -> Done {
+/// Counts what a batch comes to, and fires the alerts whose thresholds it passes.
+pub(super) async fn count(connection: &mut SqliteConnection, minutes: &[Minute<'_>], now: i64) -> Done {
     let mut spending: BTreeMap<Month, Nano> = BTreeMap::new();
-    for NewRow { row, .. } in rows {
-        for month in months(row) {
+    for minute in minutes {
+        for month in months(minute.row) {
             let sum = spending.entry(month).or_default();
-            *sum = sum.plus(row_amount(row.cost));
+            *sum = sum.plus(minute.spent().amount);
         }
     }
     let spending: Vec<_> = spending.into_iter().collect();

@@ -11,7 +11,7 @@ use store::{
     CostSum, Grouping, KeyId, ProjectId, ReportFilter, ReportQuery, Reports, StoreError, UsageRow, UsageSum, Width,
 };
 
-use super::figures::{count, nano, row_figure, unsigned};
+use super::figures::{nano, unsigned};
 use super::registry::{column, text};
 use super::usage::known_word;
 use super::{Sqlite, refused, usage};
@@ -56,21 +56,6 @@ pub(super) fn push_source(query: &mut QueryBuilder<Driver>, table: &str, buckets
             query.push(")");
         }
     }
-    push_filter(query, filter);
-}
-
-/// Pushes `FROM … WHERE …` for lines of bills by the minute, which only the rows know.
-pub(super) fn push_lines(query: &mut QueryBuilder<Driver>, buckets: Buckets, filter: &ReportFilter) {
-    let Buckets { width, starts_at, ends_at } = buckets;
-    let seconds = width.seconds();
-    query.push(" FROM (SELECT began_at - began_at % ").push_bind(seconds).push(" AS starts_at, project, series, ");
-    query.push("value ->> 0 AS item, min(value ->> 1, ").push_bind(count(row_figure(u64::MAX)));
-    query.push(") AS quantity, min(value ->> 2, ").push_bind(count(row_figure(u64::MAX)));
-    query.push(") AS amount FROM usage_row CROSS JOIN json_each(usage_row.lines) WHERE began_at >= ");
-    query.push_bind(starts_at).push(" AND began_at < ").push_bind(ends_at.saturating_add(seconds));
-    query.push(") sum CROSS JOIN usage_series series ON series.number = sum.series WHERE sum.starts_at >= ");
-    query.push_bind(starts_at).push(" AND sum.starts_at < ").push_bind(ends_at);
-    push_list(query, "(SELECT id FROM report_project WHERE number = sum.project)", ids(&filter.projects));
     push_filter(query, filter);
 }
 
@@ -142,10 +127,7 @@ fn report(query: &ReportQuery, table: &str, figures: &str, groupings: &[Grouping
     }
     sql.push(figures);
     let buckets = Buckets { width: query.width, starts_at: query.starts_at, ends_at: query.ends_at };
-    match (table, query.width) {
-        ("cost_sum", Width::Minute) => push_lines(&mut sql, buckets, &query.filter),
-        _ => push_source(&mut sql, table, buckets, &query.filter),
-    }
+    push_source(&mut sql, table, buckets, &query.filter);
     // Where the buckets are read in their order, this sorts each of them alone.
     let names = groupings.iter().map(|grouping| grouped(*grouping).0);
     let columns = ["sum.starts_at"].into_iter().chain(names).collect::<Vec<_>>().join(", ");
@@ -220,6 +202,9 @@ impl Reports for Sqlite {
 
     async fn costs(&self, query: &ReportQuery) -> Result<Vec<CostSum>, StoreError> {
         let groupings = groupings(query, &[Grouping::Project, Grouping::Key, Grouping::Item]);
+        if query.width == Width::Minute && groupings.contains(&Grouping::Item) {
+            return Err(StoreError::Unavailable("costs by line are summed by hour and day, not by minute".into()));
+        }
         // Whole rows' costs stand in the usage sums, which are fewer than those of lines.
         let (table, figures) = match groupings.contains(&Grouping::Item) {
             true => ("cost_sum", "sum(sum.quantity) AS quantity, sum(sum.amount) AS amount"),

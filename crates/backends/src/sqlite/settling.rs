@@ -1,20 +1,22 @@
 //! The ledger's store: lives of processes, leases, estimates, and the one transaction that settles.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ledger::{Batch, Epoch, Estimate, LeaseState, LedgerStore, WriteError};
 use pricing::Nano;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use store::StoreError;
+use store::{StoreError, UsageRow};
 
 use super::accounts::Accounts;
 use super::figures::{amount, nano};
+use super::ids::Ids;
 use super::registry::{column, text};
 use super::series::Known;
 use super::sums::Sums;
-use super::{Sqlite, accounts, alerts, refused, usage};
+use super::tally::Tally;
+use super::{Sqlite, accounts, alerts, journal, refused, spent};
 
 /// Reads estimates with the accounts that they are on.
 const ESTIMATES: &str = "SELECT estimate.id, estimate.epoch, estimate.amount, estimate.created_at, account.limit_id, \
@@ -25,6 +27,19 @@ impl Sqlite {
     /// Takes the remembered numbers out for a transaction; see [`super::series`].
     pub(super) fn take_known(&self) -> Known {
         std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The ids of what was written.
+    fn ids(&self) -> MutexGuard<'_, Ids> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds out whether the last batch was committed, where nobody was told.
+    async fn look_for_last(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let Some(sequence) = self.ids().unsure() else { return Ok(()) };
+        let is_there = journal::is_there(connection, sequence).await?;
+        self.ids().committed(is_there);
+        Ok(())
     }
 
     /// Puts them back, once the transaction is committed.
@@ -54,9 +69,15 @@ impl LedgerStore for Sqlite {
         if is_fenced(&mut transaction, batch.epoch).await? {
             return Err(WriteError::Fenced);
         }
+        self.look_for_last(&mut transaction).await?;
+        let (marks, rows) = self.ids().new(&batch.rows, |row| &row.id);
         let mut known = self.take_known();
-        let states = write(&mut transaction, &mut known, batch).await?;
+        let (states, sequence) = write(&mut transaction, &mut known, batch, rows).await?;
+        if let Some(sequence) = sequence {
+            self.ids().committing(sequence, marks);
+        }
         transaction.commit().await.map_err(refused)?;
+        self.ids().committed(true);
         self.put_known(known);
         Ok(states)
     }
@@ -90,25 +111,29 @@ pub(super) async fn lower_estimate(connection: &mut SqliteConnection, id: &str, 
     Ok(true)
 }
 
-/// Writes a batch. The order matters: an account that a target opens begins with what the sums have, this batch's rows
-/// included, and so must not be there yet when the rows are settled.
+/// Writes a batch, with those of its rows that are new; returns the number of what it added to the journal. The order
+/// matters: an account that a target opens begins with what the sums have, this batch's rows included, and so must not
+/// be there yet when the rows are settled.
 async fn write(
     connection: &mut SqliteConnection,
     known: &mut Known,
     batch: &Batch,
-) -> Result<Vec<LeaseState>, StoreError> {
-    let rows = usage::insert(connection, known, &batch.rows).await?;
-    let mut sums = Sums::default();
-    for new in &rows {
-        sums.add(connection, known, new.row, new.series).await?;
+    rows: Vec<&UsageRow>,
+) -> Result<(Vec<LeaseState>, Option<i64>), StoreError> {
+    let mut tally = Tally::default();
+    let sequence = journal::write(connection, known, batch.epoch, rows, &mut tally).await?;
+    if sequence.is_some() {
+        let mut sums = Sums::default();
+        tally.minutes.iter().for_each(|minute| sums.add(minute));
+        sums.write(connection).await?;
+        spent::write_names(connection, &tally).await?;
+        alerts::count(connection, &tally.minutes, batch.now).await?;
     }
-    sums.write(connection).await?;
-    alerts::count(connection, &rows, batch.now).await?;
-    let mut accounts = Accounts::settle(connection, batch, &rows).await?;
+    let mut accounts = Accounts::settle(connection, batch, &tally).await?;
     let states = accounts.lease(connection, &batch.targets, batch.now).await?;
     accounts.write(connection).await?;
     accounts::clear(connection, batch.now).await?;
-    Ok(states)
+    Ok((states, sequence))
 }
 
 /// Whether a life has ended. One that never began in this database has none of its leases either.

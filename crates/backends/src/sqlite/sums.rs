@@ -1,5 +1,5 @@
 //! Sums of usage by minute, hour and day, and of costs by hour and day. There are several lines to a bill, and hardly
-//! two bills of a series in a minute: costs by line and minute are read from the rows.
+//! two bills of a series in a minute: costs by line and minute would be more than the rows themselves.
 //!
 //! Promise: they equal the rows. They change in the transaction that writes or lowers a row, and nowhere else.
 
@@ -10,33 +10,31 @@ use pricing::Unit;
 use sqlx::SqliteConnection;
 use store::{StoreError, UsageRow, Width};
 
-use super::figures::{count, row_amount, row_figure};
+use super::figures::count;
 use super::pieces::{ManyRows, Values};
 use super::refused;
-use super::series::{Known, Series};
+use super::series::Known;
+use super::tally::{FIGURES, Minute};
 
-/// Figures of a sum: requests, images, cost, then each unit.
-const FIGURES: usize = 3 + Unit::COUNT;
-
-/// Those up to the last unit of text.
+/// Figures up to the last unit of text.
 const TEXT_FIGURES: usize = 3 + Unit::TextOutput as usize + 1;
 
 /// Widths of the buckets of costs.
 const COST_WIDTHS: [Width; 2] = [Width::Hour, Width::Day];
 
 /// Where a sum stands: width, beginning of the bucket, project, series (of usage or of costs).
-type Place = (i64, i64, i64, i64);
+pub(super) type Place = (i64, i64, i64, i64);
 
 /// The sums of a batch.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Sums {
-    usage: BTreeMap<Place, [u64; FIGURES]>,
+    pub(super) usage: BTreeMap<Place, [u64; FIGURES]>,
     /// Quantity and amount.
-    costs: BTreeMap<Place, (u64, u64)>,
+    pub(super) costs: BTreeMap<Place, [u64; 2]>,
 }
 
-/// The columns of `usage_sum` behind its key, in the order of [`FIGURES`].
-fn figure_columns() -> impl Iterator<Item = &'static str> {
+/// The columns of `usage_sum` behind its key, in the order of a sum's figures.
+pub(super) fn figure_columns() -> impl Iterator<Item = &'static str> {
     ["requests", "images", "cost"].into_iter().chain(Unit::ALL.into_iter().map(Unit::word))
 }
 
@@ -64,33 +62,25 @@ fn buckets(widths: &[Width], at: i64) -> impl Iterator<Item = (i64, i64)> {
     widths.iter().map(|width| width.seconds()).map(move |width| (width, at.div_euclid(width) * width))
 }
 
+/// Adds figures to a sum.
+fn add<const N: usize>(sum: &mut [u64; N], figures: [u64; N]) {
+    sum.iter_mut().zip(figures).for_each(|(sum, figure)| *sum = sum.saturating_add(figure));
+}
+
 impl Sums {
-    /// Adds a row.
-    pub(super) async fn add(
-        &mut self,
-        connection: &mut SqliteConnection,
-        known: &mut Known,
-        row: &UsageRow,
-        series: Series,
-    ) -> Result<(), StoreError> {
-        let mut figures = [0; FIGURES];
-        figures[..3].copy_from_slice(&[1, row_figure(row.images), row_amount(row.cost).0]);
-        for (unit, quantity) in row.quantities.some() {
-            figures[3 + unit as usize] = row_figure(quantity);
+    /// Adds a series' minute to its buckets of every width.
+    pub(super) fn add(&mut self, minute: &Minute<'_>) {
+        let series = minute.series;
+        for (width, starts_at) in buckets(&Width::ALL, minute.starts_at) {
+            let place = (width, starts_at, series.project, series.number);
+            add(self.usage.entry(place).or_insert([0; FIGURES]), minute.figures);
         }
-        for (width, starts_at) in buckets(&Width::ALL, row.began_at) {
-            let sum = self.usage.entry((width, starts_at, series.project, series.number)).or_insert([0; FIGURES]);
-            sum.iter_mut().zip(figures).for_each(|(sum, figure)| *sum = sum.saturating_add(figure));
-        }
-        for line in &row.lines {
-            let item = known.item(connection, series, &line.item).await?;
-            for (width, starts_at) in buckets(&COST_WIDTHS, row.began_at) {
-                let sum = self.costs.entry((width, starts_at, series.project, item)).or_default();
-                sum.0 = sum.0.saturating_add(row_figure(line.quantity));
-                sum.1 = sum.1.saturating_add(row_amount(line.amount).0);
+        for line in &minute.lines {
+            for (width, starts_at) in buckets(&COST_WIDTHS, minute.starts_at) {
+                let place = (width, starts_at, series.project, line.number);
+                add(self.costs.entry(place).or_default(), [line.quantity, line.amount]);
             }
         }
-        Ok(())
     }
 
     /// Writes them to what is there.
@@ -108,7 +98,7 @@ impl Sums {
             .await?;
         ADD_USAGE.run(connection, &other, |values, (place, figures)| bind(values, place, figures)).await?;
         let costs: Vec<_> = self.costs.into_iter().collect();
-        ADD_COSTS.run(connection, &costs, |values, (place, sum)| bind(values, place, &[sum.0, sum.1])).await
+        ADD_COSTS.run(connection, &costs, |values, (place, sum)| bind(values, place, sum)).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! Usage rows: written once each, read one by one, lowered when more is known.
+//! Rows that are looked for one by one: estimated ones, until more is known and after. What is known from the beginning
+//! goes into the journal; see [`super::journal`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -13,10 +14,10 @@ use super::figures::{count, nano, row_amount, row_figure, unsigned};
 use super::pieces::{ManyRows, pieces};
 use super::registry::{column, parse, text};
 use super::series::{Known, Series};
-use super::{accounts, alerts, refused, sums};
+use super::{accounts, alerts, journal, refused, spent, sums};
 
 /// Reads rows with the words that their numbers stand for.
-const SELECT: &str = "SELECT row.*, series.key_id, series.kind, series.endpoint, series.model, series.tier, \
+pub(super) const SELECT: &str = "SELECT row.*, series.key_id, series.kind, series.endpoint, series.model, series.tier, \
                       report_project.id AS project_id FROM usage_row row \
                       JOIN usage_series series ON series.number = row.series \
                       JOIN report_project ON report_project.number = row.project";
@@ -44,39 +45,23 @@ struct StoredQuantities {
     images: Vec<(String, String, u64)>,
 }
 
-/// A row that was not there before.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NewRow<'a> {
-    pub(super) row: &'a UsageRow,
-    pub(super) series: Series,
-}
-
-/// Writes the rows that are not there yet, and returns them.
-pub(super) async fn insert<'a>(
-    connection: &mut SqliteConnection,
-    known: &mut Known,
-    rows: &'a [UsageRow],
-) -> Result<Vec<NewRow<'a>>, StoreError> {
-    let mut seen = already_there(connection, rows).await?;
-    let mut new = Vec::with_capacity(rows.len());
-    for row in rows {
-        if seen.insert(row.id.clone()) {
-            new.push(NewRow { row, series: known.series(connection, row).await? });
-        }
-    }
+/// Writes rows, of these series.
+pub(super) async fn insert(connection: &mut SqliteConnection, rows: &[(&UsageRow, Series)]) -> Result<(), StoreError> {
     INSERT
-        .run(connection, &new, |values, NewRow { row, series }| {
+        .run(connection, rows, |values, (row, series)| {
             values.push(&row.id).push(series.number).push(series.project).push(row.began_at).push(row.settled_at);
             values.push(&row.end_user).push(&row.run).push(&row.tag);
             values.push(count(row_figure(row.images))).push(count(row_amount(row.cost).0));
             values.push(row.certainty.word()).push(quantities_text(&row.quantities)).push(lines_text(&row.lines));
         })
-        .await?;
-    Ok(new)
+        .await
 }
 
-/// Ids of those rows that were written before.
-async fn already_there(connection: &mut SqliteConnection, rows: &[UsageRow]) -> Result<HashSet<String>, StoreError> {
+/// Ids of those rows that are there, whoever wrote them.
+pub(super) async fn already_there(
+    connection: &mut SqliteConnection,
+    rows: &[&UsageRow],
+) -> Result<HashSet<String>, StoreError> {
     let mut found = HashSet::new();
     for piece in pieces(rows) {
         let mut query = QueryBuilder::<Driver>::new("SELECT id FROM usage_row WHERE id IN (");
@@ -91,11 +76,14 @@ async fn already_there(connection: &mut SqliteConnection, rows: &[UsageRow]) -> 
     Ok(found)
 }
 
-/// The row of a request.
+/// The row of a request: one that was estimated, or one of the last that were settled.
 pub(super) async fn row(readers: &SqlitePool, id: &str) -> Result<Option<UsageRow>, StoreError> {
     let mut query = QueryBuilder::<Driver>::new(SELECT);
     query.push(" WHERE row.id = ").push_bind(id);
-    query.build().fetch_optional(readers).await.map_err(refused)?.as_ref().map(read).transpose()
+    match query.build().fetch_optional(readers).await.map_err(refused)? {
+        Some(row) => read(&row).map(Some),
+        None => journal::recent(readers, id).await,
+    }
 }
 
 /// Estimated rows, the newest first, before the row with this id; none where there is no such row.
@@ -129,7 +117,9 @@ pub(super) async fn lower(
     let query = query.bind(count(to.0)).bind(lines_text(&lines)).bind(Certainty::Settled.word()).bind(id);
     query.execute(&mut *connection).await.map_err(refused)?;
     let less = before.cost.minus(to);
+    let series = known.series(connection, &before).await?;
     sums::lower(connection, known, &before, count(less.0), &lowered).await?;
+    spent::lower_names(connection, &before, series.project, less).await?;
     alerts::lower(connection, &before, less).await?;
     accounts::lower(connection, &before, less).await?;
     Ok(true)
@@ -184,7 +174,8 @@ pub(super) fn known_word<T>(what: &str, word: &str, read: impl Fn(&str) -> Optio
     read(word).ok_or_else(|| StoreError::Corrupt(format!("{what} `{word}`")))
 }
 
-fn read(row: &SqliteRow) -> Result<UsageRow, StoreError> {
+/// A row of [`SELECT`].
+pub(super) fn read(row: &SqliteRow) -> Result<UsageRow, StoreError> {
     let lines: Vec<StoredLine> = parse(&text(row, "lines")?)?;
     let line = |(item, quantity, amount)| CostLine { item, quantity, amount: Nano(amount) };
     Ok(UsageRow {
@@ -210,7 +201,7 @@ fn read(row: &SqliteRow) -> Result<UsageRow, StoreError> {
 
 /// A path template of the endpoint table, which the records have by reference. What was stored is kept for as long as
 /// the process lives, once each: as many as the table has had in all versions.
-fn endpoint(template: &str) -> &'static str {
+pub(super) fn endpoint(template: &str) -> &'static str {
     static TEMPLATES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut templates = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(template) = templates.get(template) {

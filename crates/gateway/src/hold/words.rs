@@ -42,6 +42,9 @@ pub(super) fn bad_name(header: &'static str, chars_max: usize) -> Refusal {
 }
 
 pub(super) fn no_price(model: &str) -> String {
+    if model.is_empty() {
+        return "the request names no model, so nobody can say its price: send `model`".to_owned();
+    }
     let model: String = model.chars().take(128).collect();
     format!(
         "the model '{model}' has no price here. The gate's operator can give it one: `sallyport price set`, or `POST \

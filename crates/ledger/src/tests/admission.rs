@@ -287,3 +287,23 @@ async fn ends_that_wait_for_the_store_are_bounded() {
     assert_eq!(hold.row().certainty, Certainty::Settled);
     hold.release();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_only_wants_what_can_be_leased_waits_for_no_other() {
+    let desk = Desk::with(100).await;
+    let began = Instant::now();
+    let first = desk.ledger.hold_if_leased(desk.row(), Some(Nano(60))).await.expect("the store leases it");
+    assert!(matches!(desk.ledger.hold_if_leased(desk.row(), Some(Nano(60))).await, Err(None)), "others could settle");
+    assert!(matches!(desk.ledger.hold_if_leased(desk.row(), Some(Nano(200))).await, Err(None)), "it never fits");
+    assert!(began.elapsed() < Patience::default().holds);
+    assert_eq!(desk.ledger.counters.waited.load(SeqCst), 0);
+    settle(first, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_wants_what_can_be_leased_is_told_when_nobody_can_say() {
+    let desk = Desk::with(100).await;
+    desk.store.set(Mode::Fails);
+    let refused = desk.ledger.hold_if_leased(desk.row(), Some(Nano(60))).await.map(drop);
+    assert_eq!(refused, Err(Some(Refused::StoreDown)));
+}

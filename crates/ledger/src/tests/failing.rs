@@ -110,3 +110,18 @@ async fn a_change_that_is_not_stored_leaves_everything_as_it_was() {
     desk.set(monthly(20)).await;
     assert_eq!(exceeded(desk.hold(21).await).amount, Nano(20));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_stock_stays_in_stock_while_nothing_can_be_written() {
+    let desk = Desk::with(100_000).await;
+    settle(desk.held(100).await, 10);
+    settle(desk.held(100).await, 10);
+    desk.until(|| desk.spent() == 20).await;
+    desk.store.set(Mode::Fails);
+    settle(desk.held(50).await, 10);
+    // The keeper tries again and again, for ten minutes; what it has leased does not wither.
+    tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+    settle(desk.held(100).await, 10);
+    desk.store.set(Mode::Works);
+    desk.until(|| desk.spent() == 40).await;
+}

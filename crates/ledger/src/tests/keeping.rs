@@ -223,3 +223,19 @@ async fn a_stop_says_when_something_is_left() {
     assert!(!desk.close().await, "the store cannot be written");
     assert_eq!(store.memory.spent(), Nano(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_a_crash_leaves_one_step_charged_and_no_more() {
+    let desk = Desk::with(100_000).await;
+    let mut holds = Vec::new();
+    for _ in 0..50 {
+        holds.push(desk.held(100).await);
+    }
+    holds.into_iter().for_each(|hold| settle(hold, 40));
+    desk.until(|| desk.spent() == 2_000).await;
+    // What was in use at the peak, or less, and nothing for what the keeper no longer needs.
+    let store = Arc::clone(&desk.store);
+    let estimates = store.memory.fence(crate::Epoch(1), BEGIN);
+    let charged: u64 = estimates.iter().map(|estimate| estimate.amount.0).sum();
+    assert!(charged <= 50 * 100, "{charged}");
+}

@@ -60,6 +60,17 @@ fn input_that_is_not_in_the_request_counts_as_all_that_the_model_reads() {
     let bounded = bound(Meter::Responses, &asked, "gpt-4o", table.find("gpt-4o").expect("listed"), &known);
     let tokens = bounded.expect("bounded").bound.input_tokens;
     assert!((1_000..1_300).contains(&tokens), "{tokens}");
+    // A file beside it is hidden all the same.
+    let part = json!({"type": "input_file", "file_id": "file-1"});
+    let body = json!({"input": [{"role": "user", "content": [part]}], "previous_response_id": "resp_1"});
+    let bounded = bound(
+        Meter::Responses,
+        &self::asked(Meter::Responses, &body),
+        "gpt-4o",
+        table.find("gpt-4o").expect("listed"),
+        &known,
+    );
+    assert_eq!(bounded.expect("bounded").bound.input_tokens, max);
     // No text is longer than what the model reads.
     let long = chat(json!({"user": "x".repeat(2_000_000)}));
     assert_eq!(of(Meter::Chat, "gpt-4o", &long).bound.input_tokens, max);

@@ -54,6 +54,8 @@ pub struct JsonReader<'a> {
     item: Item,
     /// Bytes of media, which are no text.
     media_bytes: usize,
+    has_stored_prompt: bool,
+    has_tools: bool,
     /// Objects begun so far, and the one open at each depth.
     objects: usize,
     object_at: [usize; DEPTH_MAX],
@@ -75,6 +77,8 @@ impl<'a> JsonReader<'a> {
             holders: [Name::Other; DEPTH_MAX],
             item: Item::default(),
             media_bytes: 0,
+            has_stored_prompt: false,
+            has_tools: false,
             objects: 0,
             object_at: [0; DEPTH_MAX],
             image_object: 0,
@@ -90,6 +94,10 @@ impl<'a> JsonReader<'a> {
         self.close_item();
         let asked = &mut self.asked;
         asked.text_bytes = body_bytes.saturating_sub(self.media_bytes) as u64;
+        // A stored prompt may bring tools of its own, unless the request says which.
+        if self.has_stored_prompt && !self.has_tools {
+            asked.unbounded.get_or_insert_with(|| "a stored prompt, unless the request sends its `tools`,".to_owned());
+        }
         let text = |raw: Option<&str>| raw.and_then(parts::string).filter(|text| !text.is_empty());
         asked.end_user = text(self.safety_identifier).or_else(|| text(self.user));
         self.asked
@@ -119,6 +127,8 @@ impl<'a> JsonReader<'a> {
             self.in_conversation(member, holder);
         } else if section == Name::Tools && depth == 3 {
             self.in_tool(member);
+        } else if self.meter == Meter::Images && member.key == "image_url" && member.kind == Kind::String {
+            self.image(member);
         }
         let name = if depth == 1 { self.section(member) } else { held(member) };
         if depth + 2 < DEPTH_MAX {
@@ -167,11 +177,16 @@ impl<'a> JsonReader<'a> {
             "background" if self.meter == Meter::Responses => asked.is_background = member.ahead.starts_with("true"),
             "service_tier" => asked.tier = tier(member),
             "previous_response_id" if is_there => {
-                asked.has_hidden_input = true;
                 asked.previous_response = parts::string(member.ahead);
+                // No id: whatever it is, nobody knows how much.
+                asked.has_hidden_input |= asked.previous_response.is_none();
             }
             "conversation" if is_there => asked.has_hidden_input = true,
-            "prompt" if member.kind == Kind::Object => asked.has_hidden_input = true,
+            "prompt" if member.kind == Kind::Object => {
+                asked.has_hidden_input = true;
+                self.has_stored_prompt = true;
+            }
+            "tools" if is_there => self.has_tools = true,
             "web_search_options" if is_there => asked.hosted.web_search = true,
             "audio" if member.kind == Kind::Object => asked.speaks = true,
             "safety_identifier" if is_text => self.safety_identifier = Some(member.ahead),

@@ -34,9 +34,16 @@ fn a_chat_request_says_its_caps_and_counts_its_parts() {
 #[test]
 fn what_is_not_in_the_request_counts_as_hidden() {
     let hidden = |meter, body: Value| read(meter, &body).has_hidden_input;
-    assert!(hidden(Meter::Responses, json!({"input": "x", "previous_response_id": "resp_1"})));
+    // The conversation that it goes on from may be known by its id; another kind of id is nobody's.
+    let goes_on = read(Meter::Responses, &json!({"input": "x", "previous_response_id": "resp_1"}));
+    assert_eq!((goes_on.previous_response.as_deref(), goes_on.has_hidden_input), (Some("resp_1"), false));
+    assert!(hidden(Meter::Responses, json!({"input": "x", "previous_response_id": 7})));
     assert!(hidden(Meter::Responses, json!({"input": "x", "conversation": {"id": "conv_1"}})));
     assert!(hidden(Meter::Responses, json!({"prompt": {"id": "pmpt_1"}})));
+    // Its tools are out of sight, too.
+    let unbounded = |body: Value| read(Meter::Responses, &body).unbounded.is_some();
+    assert!(unbounded(json!({"prompt": {"id": "pmpt_1"}})));
+    assert!(!unbounded(json!({"prompt": {"id": "pmpt_1"}, "tools": []})));
     assert!(hidden(Meter::Responses, json!({"input": [{"type": "item_reference", "id": "msg_1"}]})));
     assert!(hidden(Meter::Responses, json!({"input": [{"id": "msg_1"}]})));
     assert!(hidden(
@@ -100,6 +107,8 @@ fn a_picture_is_no_text_but_only_where_a_picture_may_be() {
     ] {
         assert!(read(Meter::Chat, &body).text_bytes > 4_000, "{body}");
     }
+    let edit = read(Meter::Images, &json!({"prompt": "A cat.", "images": [{"image_url": url}]}));
+    assert!(edit.text_bytes < 400 && edit.images.len() == 1 && edit.has_hidden_input);
     let remote = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y"}}]}]});
     assert_eq!(read(Meter::Chat, &remote).images, [ImageIn { detail: Detail::Auto, size: None }]);
 }

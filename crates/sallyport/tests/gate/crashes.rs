@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use testkit::Script;
+use tokio::task::JoinHandle;
 
 use crate::books::{Chance, exact};
 use crate::crowd::{Client, Door, chat, cost, expect_proper_refusal, is_heavy, runtime};
@@ -55,6 +56,10 @@ fn spend_through_kills(form: &Form) {
     let clients: Vec<_> = (0..form.clients).map(|_| runtime.spawn(ask(door.clone()))).collect();
     for _ in 0..form.kills {
         std::thread::sleep(Duration::from_millis(chance.within(form.life_ms.0, form.life_ms.1)));
+        // In the middle of something, unless all is spent.
+        while world.upstream.billing().open == 0 && !clients.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         world.restart("-KILL");
         moved.send_replace(world.address);
     }

@@ -131,7 +131,7 @@ fn hosted_tools_are_held_at_their_cap() {
     for calls in [json!(1), json!(4), json!(null)] {
         body["max_tool_calls"] = calls;
         world.upstream.script(Script {
-            delay_head_ms: 300,
+            delay_head_ms: 700,
             hosted_tool_calls: [("web_search_call".to_owned(), 9)].into(),
             ..Script::default()
         });
@@ -165,7 +165,7 @@ fn a_prompt_over_the_long_context_step_is_held_and_charged_at_its_prices() {
         world.upstream.clear_billing();
         let before = world.figure(&limit, "settled");
         let script = Script { prompt_tokens: Some(tokens), completion_tokens: Some(700), ..Script::default() };
-        world.upstream.script(Script { delay_head_ms: 300, ..script });
+        world.upstream.script(Script { delay_head_ms: 700, ..script });
         let body = json!({"model": "gpt-5.4", "service_tier": "default", "max_completion_tokens": 1000,
             "messages": [{"role": "user", "content": text}]});
         let mut connection = world.begin("/v1/chat/completions", &body, &[]);
@@ -193,7 +193,7 @@ struct Leaving {
 }
 
 fn leavings() -> Vec<Leaving> {
-    let slow = Script { delay_chunk_ms: 25, completion_tokens: Some(60), ..Script::default() };
+    let slow = Script { delay_chunk_ms: 60, completion_tokens: Some(60), ..Script::default() };
     vec![
         Leaving {
             what: "after the first token",
@@ -206,28 +206,28 @@ fn leavings() -> Vec<Leaving> {
             what: "during hidden reasoning",
             target: "/v1/responses",
             body: json!({"model": "gpt-5", "input": "Think.", "stream": true, "store": false}),
-            script: Script { delay_reasoning_ms: 400, reasoning_tokens: 3_000, ..Script::default() },
+            script: Script { delay_reasoning_ms: 800, reasoning_tokens: 3_000, ..Script::default() },
             reads: |connection| drop(connection.until(b"response.in_progress").expect("an event")),
         },
         Leaving {
             what: "between the last token and the usage",
             target: "/v1/chat/completions",
             body: streamed("gpt-4o-mini"),
-            script: Script { delay_chunk_ms: 120, pieces: Some(2), ..Script::default() },
+            script: Script { delay_chunk_ms: 250, pieces: Some(2), ..Script::default() },
             reads: |connection| drop(connection.until(b"\"finish_reason\":\"stop\"").expect("the end")),
         },
         Leaving {
             what: "before the head",
             target: "/v1/chat/completions",
             body: chat("gpt-5"),
-            script: Script { delay_head_ms: 500, completion_tokens: Some(2_000), ..Script::default() },
+            script: Script { delay_head_ms: 800, completion_tokens: Some(2_000), ..Script::default() },
             reads: |_| {},
         },
         Leaving {
             what: "before the head of a response, whose caps are taken out again",
             target: "/v1/responses",
             body: json!({"model": "gpt-5", "input": "Think.", "store": false}),
-            script: Script { delay_head_ms: 500, completion_tokens: Some(2_000), ..Script::default() },
+            script: Script { delay_head_ms: 800, completion_tokens: Some(2_000), ..Script::default() },
             reads: |_| {},
         },
         Leaving {
@@ -332,8 +332,7 @@ fn an_answer_without_usage_or_without_end_keeps_its_full_hold() {
         ("/v1/chat/completions", chat("gpt-4o"), Script { disconnect: true, bill_failure: true, ..Script::default() }),
         ("/v1/chat/completions", chat("gpt-4o"), Script { garbage: true, bill_failure: true, ..Script::default() }),
     ];
-    let mut estimated = 0;
-    for (target, body, script) in cases {
+    for (estimated, (target, body, script)) in (1..).zip(cases) {
         world.upstream.clear_billing();
         let before = world.figure(&limit, "settled");
         world.upstream.script(script.clone());
@@ -342,7 +341,6 @@ fn an_answer_without_usage_or_without_end_keeps_its_full_hold() {
         world.until("it ends", || world.holds().is_empty());
         world.until(&format!("{target} is charged: {script:?}"), || world.figure(&limit, "settled") > before);
         let charged = world.figure(&limit, "settled") - before;
-        estimated += 1;
         world.until("it is written down", || world.estimates().len() == estimated);
         let estimate = world.estimates().remove(0);
         assert_eq!(number(&estimate["amount_nano"]), charged, "{target} {script:?} {estimate}");
@@ -375,7 +373,7 @@ fn an_upstream_that_says_no_charges_nothing() {
 fn a_price_that_changes_in_the_middle_is_the_next_request_s() {
     let world = World::new();
     let limit = world.limit(&world.project_id, 1_000);
-    world.upstream.script(Script { delay_chunk_ms: 40, completion_tokens: Some(800), ..Script::default() });
+    world.upstream.script(Script { delay_chunk_ms: 80, completion_tokens: Some(800), ..Script::default() });
     let mut connection = world.begin("/v1/chat/completions", &streamed("gpt-4o-mini"), &[]);
     connection.until(b"alpha").expect("it runs");
     let dearer = json!({"usd_per_1m_tokens": {"text_input": "1000.00", "text_output": "2000.00"}});
@@ -411,6 +409,9 @@ fn a_model_without_a_price_passes_only_where_nothing_limits() {
     let limit = world.limit(&world.project_id, 1_000);
     let words = refused(&world.post("/v1/chat/completions", &body), "unbounded_under_spend_limit");
     assert!(words.contains("gpt-9-unheard-of") && words.contains("sallyport price set"), "{words}");
+    let nameless = json!({"prompt": "A cat."});
+    let words = refused(&world.post("/v1/images/generations", &nameless), "unbounded_under_spend_limit");
+    assert!(words.contains("send `model`"), "{words}");
     // A price without a maximum of output is no bound either: the words say what to set.
     let price = json!({"usd_per_1m_tokens": {"text_input": "1.00", "text_output": "10.00"}});
     world.admin("POST", "/v1/sallyport/prices/gpt-9-unheard-of", &price);
@@ -502,7 +503,7 @@ fn a_conversation_goes_on_at_what_was_settled() {
     let words = refused(&world.post("/v1/responses", &body), "project_spend_limit_exceeded");
     assert!(words.contains("input alone does not fit"), "{words}");
     body["previous_response_id"] = json!(id);
-    let script = Script { hidden_input_tokens: used, delay_head_ms: 300, ..Script::default() };
+    let script = Script { hidden_input_tokens: used, delay_head_ms: 700, ..Script::default() };
     world.upstream.script(script);
     let mut connection = world.begin("/v1/responses", &body, &[]);
     world.until("it holds", || world.figure(&limit, "held") > 0);
@@ -515,6 +516,14 @@ fn a_conversation_goes_on_at_what_was_settled() {
     let used = second["usage"]["total_tokens"].as_u64().expect("usage");
     world.upstream.script(Script { hidden_input_tokens: used, ..Script::default() });
     assert_eq!(world.post("/v1/responses", &body).status, 200);
+    // Whatever else is hidden is not known because the conversation is.
+    let file = json!({"type": "input_file", "file_id": "file-1"});
+    for hidden in [json!([{"role": "user", "content": [file]}]), json!([{"type": "item_reference", "id": "msg_1"}])] {
+        let mut more = body.clone();
+        more["input"] = hidden;
+        let words = refused(&world.post("/v1/responses", &more), "project_spend_limit_exceeded");
+        assert!(words.contains("input alone does not fit"), "{words}");
+    }
     let billed = world.upstream.wait_for_billing(|billing| billing.requests == 3).billed;
     world.expect_charged(&world.project_id, &sum(&billed));
     world.expect_no_defect();
@@ -695,7 +704,7 @@ fn on_the_last_cent_only_what_fits_comes_in() {
     // 0.30 dollars of output: three fit into a dollar, whatever little the input costs.
     body["max_completion_tokens"] = json!(30_000);
     world.upstream.script(Script {
-        delay_head_ms: 900,
+        delay_head_ms: 1_500,
         times: 100,
         completion_tokens: Some(30_000),
         ..Script::default()
@@ -714,19 +723,51 @@ fn on_the_last_cent_only_what_fits_comes_in() {
 /// Who waits is served by what others give back, within the time that is named.
 #[test]
 fn near_the_limit_a_request_waits_for_others_to_settle() {
-    let world = World::with("[money]\nhold_wait = 5.0");
+    let world = World::with("[money]\nhold_wait = 10.0");
     let limit = world.limit(&world.project_id, 40);
     let mut body = chat("gpt-4o");
     body["service_tier"] = json!("default");
     body["max_completion_tokens"] = json!(30_000);
-    world.upstream.script(Script { delay_head_ms: 400, completion_tokens: Some(10), ..Script::default() });
+    world.upstream.script(Script { delay_head_ms: 1_500, completion_tokens: Some(10), ..Script::default() });
     let mut first = world.begin("/v1/chat/completions", &body, &[]);
     world.until("the first holds", || world.figure(&limit, "held") > 0);
     let begun = std::time::Instant::now();
     let mut second = world.begin("/v1/chat/completions", &body, &[]);
     world.until("the second waits", || world.holds().iter().any(|hold| hold["doing"] == "waiting"));
+    // One that leaves while it waits is forgotten.
+    let third = world.begin("/v1/chat/completions", &body, &[]);
+    world.until("the third waits", || world.holds().len() == 3);
+    drop(third);
+    world.until("the third is gone", || world.holds().len() < 3);
     assert_eq!(first.answer().expect("an answer").status, 200);
     assert_eq!(second.answer().expect("an answer").status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(4), "it was woken, it did not try again later");
+    assert!(begun.elapsed() < Duration::from_secs(8), "it was woken, it did not try again later");
     world.expect_charged(&world.project_id, &sum(&world.upstream.billing().billed));
+}
+
+/// A gate that is told to stop lets answers end, writes down what they cost, and charges in full what it must cut.
+#[test]
+fn a_stop_loses_no_charge() {
+    let mut world = World::with("[timeouts]\ndrain = 1.5");
+    let limit = world.limit(&world.project_id, 100_000);
+    world.upstream.script(Script { delay_chunk_ms: 50, ..Script::default() });
+    let mut ends = world.begin("/v1/chat/completions", &streamed("gpt-4o"), &[]);
+    ends.until(b"alpha").expect("a token");
+    world.upstream.script(Script { stall_after_tokens: Some(2), ..Script::default() });
+    let mut stays = world.begin("/v1/chat/completions", &streamed("gpt-5"), &[]);
+    stays.until(b"alpha").expect("a token");
+    let holds = world.holds();
+    let held = holds.iter().find(|hold| hold["model"] == "gpt-5").expect("it is held");
+    world.stop("-TERM");
+    assert!(String::from_utf8_lossy(&ends.rest()).contains("[DONE]"));
+    drop(stays);
+    world.resume();
+    let billed = world.upstream.wait_for_billing(|billing| billing.requests == 2).billed;
+    let ended = billed.iter().find(|billed| billed.complete).expect("one came to its end");
+    let mut expected = sum([ended]);
+    expected.insert("gpt-5, estimated".to_owned(), number(&held["amount_nano"]));
+    world.expect_charged(&world.project_id, &expected);
+    assert_eq!(world.figure(&limit, "settled"), total(&expected));
+    assert_eq!(world.estimates().len(), 1);
+    world.expect_no_defect();
 }

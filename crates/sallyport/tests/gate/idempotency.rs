@@ -62,9 +62,9 @@ fn a_call_that_runs_is_not_made_twice() {
         world.upstream.clear();
         let key = format!("running-{stream}");
         let script = if stream {
-            Script { delay_chunk_ms: 60, ..Script::default() }
+            Script { delay_chunk_ms: 100, ..Script::default() }
         } else {
-            Script { delay_head_ms: 600, ..Script::default() }
+            Script { delay_head_ms: 1_200, ..Script::default() }
         };
         world.upstream.script(script);
         let mut running = world.begin(CHAT, &body(stream), &[("Idempotency-Key", &key)]);
@@ -90,9 +90,9 @@ fn a_call_that_runs_is_not_made_twice() {
 #[test]
 fn a_client_that_left_finds_the_answer_when_it_comes_back() {
     for (stream, script) in [
-        (true, Script { delay_chunk_ms: 30, ..Script::default() }),
-        (false, Script { delay_head_ms: 400, ..Script::default() }),
-        (false, Script { delay_chunk_ms: 60, chunk_bytes: 60, ..Script::default() }),
+        (true, Script { delay_chunk_ms: 80, ..Script::default() }),
+        (false, Script { delay_head_ms: 900, ..Script::default() }),
+        (false, Script { delay_chunk_ms: 100, chunk_bytes: 60, ..Script::default() }),
     ] {
         let world = World::new();
         world.upstream.script(script);

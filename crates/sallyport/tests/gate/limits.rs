@@ -395,17 +395,20 @@ fn a_run_has_a_cap_on_calls_and_a_stop_button() {
     }
 }
 
+/// A request's head and body.
+type Got = (String, Vec<u8>);
+
 /// A receiver of webhooks that answers as it is told: a status each, the last one for all others.
 struct Receiver {
     url: String,
-    got: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    got: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Receiver {
     fn start(statuses: &[u16]) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-        let got: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
         let (shared, mut statuses) = (Arc::clone(&got), VecDeque::from(statuses.to_vec()));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
@@ -432,14 +435,14 @@ impl Receiver {
         Receiver { url, got }
     }
 
-    fn got(&self) -> Vec<(String, Vec<u8>)> {
+    fn got(&self) -> Vec<Got> {
         self.got.lock().expect("unpoisoned").clone()
     }
 
     /// The notices, each with its id, after checking its signature.
     fn notices(&self, secret: &str) -> Vec<(String, Value)> {
         let key = SigningKey::read(&Secret::new(secret)).expect("a secret");
-        let read = |(head, body): &(String, Vec<u8>)| {
+        let read = |(head, body): &Got| {
             let (id, time) = (value(head, "webhook-id"), value(head, "webhook-timestamp"));
             let signed =
                 key.verify(&id, &time, &value(head, "webhook-signature"), body, i64::try_from(now()).expect("near"));

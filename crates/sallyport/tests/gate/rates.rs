@@ -102,6 +102,11 @@ fn requests_of_a_model_and_of_all_are_counted_apart() {
     assert_eq!(world.post(CHAT, &body("gpt-4o-mini")).status, 200);
     assert_eq!(world.post(CHAT, &body("gpt-5")).status, 200);
     assert!(limited(&world.post(CHAT, &body("gpt-5")), "requests").contains("all models in project"));
+    // Reading lists is no request to a model.
+    (0..3).for_each(|_| {
+        let answer = world.call(&world.project_key, "GET", "/v1/models", &Value::Null);
+        assert_eq!((answer.status, gauge(&answer, "requests").0), (200, 10_000));
+    });
     // Lifted, it is as if it had never been: the upstream's own headers pass.
     world.rate("*", json!({"max_requests_per_1_minute": null}));
     world.rate("gpt-4o", json!({"max_requests_per_1_minute": null}));
@@ -247,7 +252,7 @@ fn a_place_is_taken_until_the_stream_ends() {
     let mut stream = body("gpt-4o");
     stream["stream"] = json!(true);
     let open = || {
-        world.upstream.script(Script { delay_chunk_ms: 80, pieces: Some(12), ..Script::default() });
+        world.upstream.script(Script { delay_chunk_ms: 120, pieces: Some(12), ..Script::default() });
         let mut connection = world.begin(CHAT, &stream, &[]);
         connection.until(b"alpha").expect("a token");
         connection

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use testkit::{Billed, Billing};
+use testkit::{Billed, Billing, Script};
 
 use crate::books::{Chance, row, sum, total};
 use crate::client::request;
@@ -435,7 +435,8 @@ fn play(world: &World, maker: &mut Maker, count: u64) {
         let headers =
             [("Authorization", bearer.as_str()), ("Content-Type", case.content_type), ("X-Script", script.as_str())];
         connection.send(&request("POST", case.target, &headers, &case.body));
-        let answer = connection.answer().unwrap_or_else(|| panic!("no answer to {}: {} after {before}", case.target, script));
+        let answer =
+            connection.answer().unwrap_or_else(|| panic!("no answer to {}: {} after {before}", case.target, script));
         before = format!("{script} {:?}", answer.headers);
         let sent = String::from_utf8_lossy(&case.body[..case.body.len().min(600)]).into_owned();
         assert_eq!(answer.status, 200, "{} {sent} {script}: {}", case.target, answer.text());
@@ -548,4 +549,87 @@ fn under_limits_every_nano_dollar_is_the_upstream_s() {
         assert_eq!((world.figure(limit, "settled"), world.figure(limit, "held")), (spent, 0));
         assert_eq!(world.figure(limit, "left"), world.figure(limit, "amount") - spent);
     }
+}
+
+/// A short answer comes in one go, a long one in crumbs; compressed, with other line ends, without a length.
+#[test]
+fn however_an_answer_comes_what_it_says_is_read() {
+    let world = World::new();
+    let manners = [
+        json!({}),
+        json!({"encoding": "gzip"}),
+        json!({"encoding": "deflate"}),
+        json!({"encoding": "br"}),
+        json!({"crlf": true}),
+        json!({"comments": true}),
+        json!({"big_event_bytes": 30_000}),
+        json!({"until_close": true}),
+        json!({"http10": true}),
+        json!({"informational": true}),
+        json!({"no_done": true}),
+    ];
+    for mut script in manners {
+        for (chunk_bytes, stream) in [(0, true), (1, true), (70, true), (100_000, true), (0, false), (9, false)] {
+            script["chunk_bytes"] = json!(chunk_bytes);
+            for (target, mut body) in [
+                ("/v1/chat/completions", json!({"model": "gpt-4o", "messages": [], "stream": stream})),
+                ("/v1/responses", json!({"model": "gpt-4o", "input": "x", "stream": stream})),
+                ("/v1/completions", json!({"model": "davinci-002", "prompt": "x", "stream": stream})),
+                ("/v1/images/generations", json!({"model": "gpt-image-1", "prompt": "x", "stream": stream})),
+            ] {
+                if chunk_bytes == 70 && target.contains("completions") {
+                    body["stream_options"] = json!({"include_usage": true});
+                }
+                let answer = world.post_with(target, &body, &[("X-Script", &script.to_string())]);
+                assert_eq!(answer.status, 200, "{target} {script}: {}", answer.text());
+            }
+        }
+    }
+    let billed = world.upstream.wait_for_billing(|billing| billing.requests == 11 * 6 * 4).billed;
+    assert!(billed.iter().all(|billed| billed.complete));
+    world.expect_charged(&world.project_id, &sum(&billed));
+}
+
+/// What stands at the beginning of an answer counts, however long it is: hosted calls, the tier, pictures.
+#[test]
+fn long_answers_are_read_from_their_beginning() {
+    let world = World::new();
+    let long = "x".repeat(1_500_000);
+    let call = |kind: &str| json!({"type": kind, "id": "call_1", "status": "completed"});
+    let text = json!({"type": "message", "content": [{"type": "output_text", "text": long}]});
+    let answers = [
+        (
+            "/v1/chat/completions",
+            json!({"model": "gpt-4o", "messages": []}),
+            json!({"service_tier": "priority", "choices": [{"message": {"content": long}}],
+                "usage": {"prompt_tokens": 10, "completion_tokens": 20}}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "gpt-5", "input": "x", "tools": [{"type": "web_search"}], "store": false}),
+            json!({"id": "resp_1", "service_tier": "priority", "usage": {"input_tokens": 10, "output_tokens": 20},
+                "output": [call("web_search_call"), call("web_search_call"), call("web_search_call"), text]}),
+        ),
+        (
+            "/v1/images/generations",
+            json!({"model": "dall-e-3", "prompt": "x", "n": 2, "quality": "hd", "size": "1024x1792"}),
+            json!({"created": 1, "data": [{"b64_json": long}, {"revised_prompt": "x", "b64_json": long}]}),
+        ),
+    ];
+    for (target, body, answer) in answers {
+        world.upstream.script(Script {
+            body: Some(answer.clone()),
+            prompt_tokens: Some(10),
+            completion_tokens: Some(20),
+            service_tier: Some("priority".into()),
+            hosted_tool_calls: [("web_search_call".to_owned(), 3)].into(),
+            ..Script::default()
+        });
+        let given = world.post(target, &body);
+        assert!(given.status == 200 && given.json() == answer, "{target}");
+    }
+    let billed = world.upstream.wait_for_billing(|billing| billing.requests == 3).billed;
+    assert_eq!(billed[1].quantities["web_search_medium"], 3);
+    world.expect_charged(&world.project_id, &sum(&billed));
+    assert_eq!(world.usage("images", &world.project_id)["images"], 2);
 }

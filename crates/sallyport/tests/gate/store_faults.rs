@@ -34,6 +34,8 @@ fn world(data: Option<&Path>, launcher: &[&str]) -> (World, String) {
     for _ in 0..3 {
         assert_eq!(post(&world).status, 200);
     }
+    // Money is put in stock with the write that settles them.
+    world.expect_charged(&world.project_id, &sum(&world.upstream.wait_for_billing(|_| true).billed));
     (world, limit)
 }
 
@@ -115,6 +117,20 @@ impl Drop for Meddler {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn another_program_that_reads_the_database_takes_nothing_from_it() {
+    let (mut world, limit) = world(None, &[]);
+    // It finds that it is not the only one, and leaves the log of what is not in the file yet alone.
+    drop(Meddler::new(&database(&world), "db.execute('SELECT count(*) FROM usage_row').fetchall()", ""));
+    assert!(world.folder.path().join("data/sallyport.db-wal").exists(), "deleted from under the gate");
+    assert_eq!(post(&world).status, 200);
+    world.expect_charged(&world.project_id, &sum(&world.upstream.wait_for_billing(|_| true).billed));
+    world.restart("-KILL");
+    let billed = sum(&world.upstream.billing().billed);
+    assert_eq!(world.charged(&world.project_id), billed, "what was written is there");
+    assert!(world.figure(&limit, "settled") >= total(&billed));
 }
 
 #[test]

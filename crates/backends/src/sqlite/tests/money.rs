@@ -15,6 +15,7 @@ use store::{
 
 use super::*;
 use crate::sqlite::figures::nano;
+use crate::sqlite::tally::NameKind;
 
 #[async_trait]
 impl Rows for Sqlite {
@@ -298,6 +299,7 @@ proptest! {
                 world.happens(seed, happening).await;
             }
             world.accounts_agree().await;
+            assert_eq!(world.store.check_sums().await.expect("readable"), Vec::<String>::new());
             for (width, groups, filters, from, hours) in queries {
                 let starts_at = DAY + (4 + from) * 86_400;
                 let query = ReportQuery {
@@ -361,7 +363,7 @@ async fn a_full_batch_is_short() {
     assert!(best < 1_500, "{best} ms for 2,000 rows");
 }
 
-/// A report on one project seeks its part of each bucket; rows are found by their time, end user, run and tag.
+/// A report on one project seeks its part of each bucket; what a name spent is looked up day by day.
 #[tokio::test]
 async fn reports_and_first_leases_use_indices() {
     let (_folder, store) = fresh().await;
@@ -378,15 +380,8 @@ async fn reports_and_first_leases_use_indices() {
         let plan = plan(query).await;
         assert!(plan.contains("SEARCH sum USING PRIMARY KEY (width=? AND starts_at=? AND project=?)"), "{plan}");
     }
-    let mut query = sqlx::QueryBuilder::new("SELECT count(*)");
-    reports::push_lines(&mut query, reports::Buckets { width: Width::Minute, ..buckets }, &ReportFilter::default());
-    let by_minute = plan(query).await;
-    assert!(by_minute.contains("USING INDEX usage_row_time"), "{by_minute}");
-    let project = || ProjectId::new("proj_1");
-    for scope in
-        [Scope::EndUser(project(), "x".into()), Scope::Run(project(), "x".into()), Scope::Tag(project(), "x".into())]
-    {
-        let plan = plan(spent::of_rows(&scope, Period::Month.window(DAY))).await;
-        assert!(plan.contains(&format!("USING COVERING INDEX usage_row_{}", scope.kind())), "{plan}");
-    }
+    let project = ProjectId::new("proj_1");
+    let by_name = plan(spent::of_names(NameKind::Run, &project, "x", Period::Month.window(DAY))).await;
+    let seek = "SEARCH sum USING PRIMARY KEY (day=? AND project=? AND kind=? AND name=?)";
+    assert!(by_name.contains(seek) && !by_name.contains("SCAN name_sum"), "{by_name}");
 }
