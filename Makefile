@@ -12,10 +12,10 @@ CACHE  ?= .cache
 
 export SALLYPORT_TEST_CACHE ?= $(abspath $(CACHE))
 
-.PHONY: run test model lint deny unit sdk fuzz soak bench help
+.PHONY: run test model lint deny unit sdk fuzz soak bench overshoot volume help
 
 help: ## Show the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 run: ## Build the gate, fetch its demo model once, start it on 127.0.0.1:8080.
 	@scripts/need.sh cargo gcc $(PYTHON)
@@ -59,3 +59,11 @@ bench: ## Measure the gate against nginx as a bare reverse proxy.
 	@scripts/need.sh cargo gcc nginx wrk $(PYTHON)
 	@$(CARGO) build --release --locked -p sallyport -p testkit
 	@$(PYTHON) scripts/bench.py
+
+overshoot: ## Measure how far a limit is overshot: charged afterwards, held, growing.
+	@scripts/need.sh cargo gcc $(PYTHON)
+	@$(CARGO) build --release --locked -p sallyport -p testkit
+	@$(PYTHON) scripts/overshoot.py
+
+volume: ## Fill a database with usage and time the reports (ROWS=10000000; some GB of disk).
+	@$(CARGO) run --release --locked -p backends --example volume -- $(or $(ROWS),10000000)

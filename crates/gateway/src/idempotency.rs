@@ -215,7 +215,7 @@ impl Keeping {
     }
 
     /// Its end: from now on it is given again.
-    pub(crate) fn done(mut self: Box<Self>) {
+    pub(crate) fn done(mut self) {
         let is_kept = self.status.is_success() && self.bytes <= ANSWER_BYTES_MAX;
         if !is_kept {
             return;

@@ -68,7 +68,8 @@ pub struct Keeper {
 pub struct Turn {
     /// What the store is asked.
     pub batch: Batch,
-    entries: Vec<Entry>,
+    /// The accounts of each of the batch's rows, in their order.
+    of_rows: Vec<Vec<Arc<Account>>>,
     /// In the order of the batch's targets.
     accounts: Vec<Visited>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: the count of OpenAI's own tokenizer for plain text (text that spells a special token counts as the ordinary
 //! text it is), in time linear in the text however hostile it is. The two vocabularies are in the binary and are
-//! unpacked once, on first use ([`warm_up`]).
+//! unpacked once, on first use, which takes some 60 ms.
 //!
 //! Left out: what a request adds around its texts (roles, tools, schemas); and models whose vocabulary nobody has
 //! published, for which the answer is a bound: the bytes, since no token is shorter than one.
@@ -66,12 +66,6 @@ pub fn count_till_limit(model: &str, text: &str, limit: u64) -> Option<u64> {
 /// Whether [`count`] is exact for a model, and not its bytes.
 pub fn is_exact(model: &str) -> bool {
     encoding(model).is_some()
-}
-
-/// Unpacks both vocabularies now, so that no request waits for it (some hundred milliseconds).
-pub fn warm_up() {
-    cl100k_base();
-    o200k_base();
 }
 
 fn encoding(model: &str) -> Option<Encoding> {
