@@ -133,6 +133,12 @@ CREATE TABLE name_sum (
     PRIMARY KEY (day, project, kind, name, hour)
 ) STRICT, WITHOUT ROWID;
 
+-- Names of rows in batches up to this one are in the sums; those of later ones are added together, when they are many.
+CREATE TABLE name_fold (
+    until  INTEGER NOT NULL
+) STRICT;
+INSERT INTO name_fold (until) VALUES (0);
+
 -- Sums by minute, hour and day (`width`, seconds), of costs by hour and day. The key's order keeps what is written now in few pages, and a
 -- project's part of a bucket together.
 CREATE TABLE usage_sum (

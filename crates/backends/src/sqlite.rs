@@ -12,6 +12,7 @@ mod figures;
 mod ids;
 mod journal;
 mod limits;
+mod names;
 mod outbox;
 mod owners;
 mod pieces;
@@ -46,12 +47,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading. Lists come from memory; what is read here are audit events and owners.
 const READERS: u32 = 4;
 /// The writer's page cache, in SQLite's words (KiB, negative): a full batch of usage rows fits.
-const CACHE: &str = "-16384";
+const CACHE: &str = "-32768";
 /// Statements that a connection keeps prepared. The writer has some fifty, and those over many rows in six lengths.
 const STATEMENTS: usize = 200;
 /// Pages in the WAL before they are folded in: sums are written again and again, and cost one page each time they are
-/// folded in. 32 MB.
-const CHECKPOINT_PAGES: &str = "8192";
+/// folded in. 64 MB.
+const CHECKPOINT_PAGES: &str = "16384";
 
 /// What was changed since the first version, in order. `PRAGMA user_version` counts what was applied.
 const MIGRATIONS: &[&str] = &[
@@ -100,6 +101,8 @@ pub struct Sqlite {
     known: Mutex<series::Known>,
     /// Rows that were written lately.
     ids: Mutex<ids::Ids>,
+    /// Sums by name that wait; `None` while they are with the writer, and where they must be read from the journal.
+    tail: Mutex<Option<names::Tail>>,
     /// Whether this process made the database.
     is_new: bool,
     _lock: File,
@@ -131,11 +134,24 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
         let options = options.statement_cache_capacity(STATEMENTS);
-        let writing = options.clone().pragma("cache_size", CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        // Statements over many rows keep what they change until they are done: in memory, not in a file.
+        let writing = options
+            .clone()
+            .pragma("temp_store", "MEMORY")
+            .pragma("cache_size", CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         let writer = pool(1).connect_with(writing).await?;
         migrate(&writer).await?;
         let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Sqlite { writer, readers, known: Mutex::default(), ids: Mutex::default(), is_new, _lock: lock })
+        Ok(Sqlite {
+            writer,
+            readers,
+            known: Mutex::default(),
+            ids: Mutex::default(),
+            tail: Mutex::default(),
+            is_new,
+            _lock: lock,
+        })
     }
 
     /// Whether the database was made by this opening.

@@ -84,9 +84,14 @@ impl Answer {
         self
     }
 
+    /// Whether the answer is not one to be given again.
+    fn has_failed(&self) -> bool {
+        matches!(&self.source, Source::Upstream(passage) if passage.has_failed)
+    }
+
     fn note(&mut self, ended: Ended, refusal: Option<&Refusal>) {
         match self.keeping.take() {
-            Some(keeping) if ended == Ended::Complete => keeping.done(),
+            Some(keeping) if ended == Ended::Complete && !self.has_failed() => keeping.done(),
             _ => {}
         }
         if let Some(mut record) = self.record.take() {

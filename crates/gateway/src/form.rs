@@ -9,8 +9,8 @@ use wire::endpoint::{Meter, Reference};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 use wire::refusal::{Reason, Refusal};
 
-/// Longest text kept of the field that the gate reads.
-const MODEL_BYTES_MAX: usize = 256;
+/// Longest name of a model, in bytes.
+pub(crate) const MODEL_BYTES_MAX: usize = 256;
 
 /// Fields that may stand once. Names with `[]`, and any others, may repeat.
 const SINGLE_FIELDS: &[&str] = &[
@@ -30,6 +30,7 @@ const SINGLE_FIELDS: &[&str] = &[
     "seconds",
     "name",
     "consent",
+    "partial_images",
 ];
 
 /// A multipart body being read along.

@@ -114,7 +114,13 @@ impl Call {
 pub(crate) async fn forward(call: Box<Call>, head: request::Parts, record: &mut Record) -> Brought {
     let is_detached = call.settling.as_ref().is_some_and(|settling| settling.abandoned == Abandoned::ReadOn);
     let (brought, facts) = if is_detached {
-        let task = tokio::spawn(call.run(head)).await;
+        let detached = call.worker.gate.begin_detached();
+        let task = tokio::spawn(async move {
+            let brought = call.run(head).await;
+            drop(detached);
+            brought
+        });
+        let task = task.await;
         task.map_err(|error| {
             Refusal::new(Reason::Internal, "The call to the upstream failed inside the gate. Retry.").cause(error)
         })?
@@ -178,7 +184,8 @@ impl Call {
         };
         let (mut parts, body) = response.into_parts();
         if !parts.status.is_success() {
-            settling.take().into_iter().for_each(Settling::release);
+            let end = if may_have_billed(parts.status) { Settling::estimate } else { Settling::release };
+            settling.take().into_iter().for_each(end);
         }
         let until_close = is_delimited_by_close(&parts);
         // The version is the upstream connection's own: an answer in HTTP/1.0 would end the client's connection, which
@@ -254,6 +261,7 @@ impl Back<'_> {
             cut: Cut::new(Arc::clone(self.key)),
             idle: Idle::new(self.gate.settings.timeouts.upstream_idle),
             settling: self.settling.take(),
+            has_failed: false,
             ready: None,
             state: State::Flowing,
         })
@@ -342,6 +350,12 @@ struct ErrorBody {
 #[derive(Deserialize)]
 struct ErrorCode {
     code: Option<String>,
+}
+
+/// Whether an error may come from somebody in between, who gave up while the upstream works on and bills: gateways'
+/// timeouts, and Cloudflare's (520 to 524), which stands in front of OpenAI's API.
+fn may_have_billed(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 502 | 504 | 520..=524)
 }
 
 /// The client's key as it was presented.

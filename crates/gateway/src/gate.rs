@@ -136,6 +136,8 @@ pub struct Gate {
     pub(crate) organization: HeaderValue,
     /// Answers read on after their clients left.
     pub(crate) reading_on: AtomicUsize,
+    /// Calls to the upstream that go on without their clients.
+    detached: AtomicUsize,
     in_flight: AtomicUsize,
     ready: AtomicBool,
     draining: AtomicBool,
@@ -165,6 +167,7 @@ impl Gate {
             metrics,
             runtime: tokio::runtime::Handle::current(),
             reading_on: AtomicUsize::new(0),
+            detached: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -186,6 +189,16 @@ impl Gate {
         InFlight(Arc::clone(self))
     }
 
+    /// What runs without a connection: calls whose clients may have left, and answers that are read on.
+    pub(crate) fn running_alone(&self) -> usize {
+        self.detached.load(Relaxed) + self.reading_on.load(Relaxed)
+    }
+
+    pub(crate) fn begin_detached(self: &Arc<Self>) -> Detached {
+        self.detached.fetch_add(1, Relaxed);
+        Detached(Arc::clone(self))
+    }
+
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, SeqCst);
     }
@@ -201,6 +214,15 @@ impl Gate {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(SeqCst)
+    }
+}
+
+/// A call goes on by itself while this lives.
+pub(crate) struct Detached(Arc<Gate>);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.detached.fetch_sub(1, Relaxed);
     }
 }
 

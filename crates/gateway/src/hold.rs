@@ -18,8 +18,9 @@ use metering::request::{Asked, Cap, TierAsked};
 use pricing::{ModelPrices, Nano, Quantities, Table, Tier};
 use rates::Admission;
 use store::{Certainty, Project, UsageKind, UsageRow};
+use tokio::sync::Semaphore;
 use wire::endpoint::{Meter, Method};
-use wire::refusal::Refusal;
+use wire::refusal::{Reason, Refusal};
 
 use crate::gate::Gate;
 use crate::headers::single;
@@ -41,6 +42,9 @@ const NAME_CHARS_MAX: usize = 128;
 const LOCAL_OUTPUT_TOKENS_DEFAULT: u64 = 512;
 /// The model of a moderation that names none.
 const MODERATION_MODEL: &str = "omni-moderation-latest";
+/// Requests whose text is counted at the same time.
+static COUNTING: Semaphore = Semaphore::const_new(4);
+
 /// From this part of a limit on, answers carry a warning.
 const WARNING_PERCENT: u64 = 80;
 
@@ -106,9 +110,13 @@ pub(crate) async fn hold(
     let asks_for_usage = request.asks_for_usage();
     request.undo.usage = asks_for_usage;
     let Request { edits, undo, growth, .. } = request;
-    if (asks_for_usage || !edits.is_empty())
-        && let Some(body) = amend::set(&prepared.whole, &edits, asks_for_usage)
-    {
+    if asks_for_usage || !edits.is_empty() {
+        let Some(body) = amend::set(&prepared.whole, &edits, asks_for_usage) else {
+            // What is held is for another body than this one.
+            hold.release();
+            let words = "The gate could not put its limits into the request body. Send it as a JSON object.";
+            return Err(Refusal::new(Reason::Internal, words).cause("the body is no object"));
+        };
         prepared.whole = body.into();
         prepared.body = Sending::Whole(prepared.whole.clone());
     }
@@ -223,14 +231,15 @@ impl Request<'_> {
         self.table.find(model)
     }
 
-    fn known(&self, text_tokens: Option<u64>) -> Known<'_> {
+    fn known(&self, model: &str, text_tokens: Option<u64>) -> Known<'_> {
         let gate = self.claim.gate;
         let only_earlier = self.asked.previous_response.as_deref();
         let link = only_earlier.and_then(|id| gate.money.links.find(self.project.id.as_str(), id));
         let default = self.project.money.output_tokens_default;
         Known {
             output_tokens_default: default.or(self.claim.is_local.then_some(LOCAL_OUTPUT_TOKENS_DEFAULT)),
-            earlier_tokens: link.map(|link| link.tokens),
+            // Another model would count the same conversation differently.
+            earlier_tokens: link.filter(|link| link.model == model).map(|link| link.tokens),
             text_tokens,
             region: gate.money.region.as_deref(),
         }
@@ -252,7 +261,7 @@ impl Request<'_> {
             }
             None => self.asked,
         };
-        let bounded = match bound::bound(self.meter, asked, model, prices, &self.known(text_tokens)) {
+        let bounded = match bound::bound(self.meter, asked, model, prices, &self.known(model, text_tokens)) {
             Ok(bounded) => bounded,
             Err(error) => return nobody(words::no_bound(&error)),
         };
@@ -278,10 +287,12 @@ impl Request<'_> {
         let ledger = &self.claim.gate.money.ledger;
         let worst = self.worst(&row.model, None, None);
         if !is_limited {
-            let hold = ledger.try_hold(row, worst.amount);
-            self.cap(worst.bounded.as_ref(), false);
             // Without a limit only a full journal refuses; a limit that was set just now waits its turn elsewhere.
-            return hold.map_err(|refused| words::refusal(&refused.unwrap_or(Refused::JournalFull), None));
+            let hold = ledger.try_hold(row, worst.amount);
+            let hold = hold.map_err(|refused| words::refusal(&refused.unwrap_or(Refused::JournalFull), None))?;
+            // One that was set in this moment rests on caps like any other.
+            self.cap(worst.bounded.as_ref(), hold.nearness().is_some());
+            return Ok(hold);
         }
         let again = row.clone();
         match ledger.try_hold(row, worst.amount) {
@@ -312,11 +323,10 @@ impl Request<'_> {
 
     /// Sets the output cap that goes upstream; what the caller sent is what the answer shows.
     fn set_cap(&mut self, cap: u64) {
-        let name = bound::cap_name(self.meter);
-        self.edits.push(Edit::number(name, cap));
+        self.edits.extend(bound::cap_names(self.meter, self.asked).map(|name| Edit::number(name, cap)));
         if self.meter == Meter::Responses {
             let sent = self.asked.output_cap.given().map_or_else(|| "null".to_owned(), |cap| cap.to_string());
-            self.undo.echoes.push(Edit { key: name, value: sent });
+            self.undo.echoes.push(Edit { key: bound::cap_name(self.meter), value: sent });
         }
     }
 
@@ -332,6 +342,8 @@ impl Request<'_> {
         if !is_json || self.asked.text_bytes > exact::COUNTED_BYTES_MAX {
             return None;
         }
+        // Counting is dear, and refused requests ask for it too: where enough count already, bytes have to do.
+        let _counting = COUNTING.try_acquire().ok()?;
         let (model, body, asked) = (model.to_owned(), prepared.whole.clone(), self.asked.clone());
         tokio::task::spawn_blocking(move || exact::text_tokens(&model, &body, &asked)).await.ok()
     }

@@ -27,7 +27,8 @@ const KEY_BYTES_MAX: usize = 255;
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All answers kept.
 const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Keys known, running calls included; a call over it is not protected, as without the header.
+/// Keys known, running calls included. For a new one the oldest answer goes; where all run, a call is not protected, as
+/// without the header.
 const KEYS_MAX: usize = 20_000;
 /// How long an answer is kept. SDKs retry within minutes.
 const KEPT_FOR: Duration = Duration::from_secs(3_600);
@@ -113,8 +114,13 @@ impl IdempotentCalls {
                 Err(Refusal::new(Reason::IdempotencyRunning, words).param("Idempotency-Key").retry_after_ms(1_000))
             }
             Some((_, Known::Done(kept))) => Ok(Begin::Again(Box::new(kept.answer()))),
-            None if calls.known.len() >= KEYS_MAX => Ok(Begin::Plain),
             None => {
+                while calls.known.len() >= KEYS_MAX && !calls.kept.is_empty() {
+                    calls.forget_oldest();
+                }
+                if calls.known.len() >= KEYS_MAX {
+                    return Ok(Begin::Plain);
+                }
                 calls.known.insert(name.clone(), (print, Known::Running));
                 Ok(Begin::First(Box::new(Keeping {
                     calls: Arc::clone(self),

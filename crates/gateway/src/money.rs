@@ -26,7 +26,8 @@ pub(crate) struct Money {
 
 impl Money {
     pub(crate) fn new(ledger: Arc<Ledger>, prices: Arc<Prices>, upstream_host: Option<&str>) -> Money {
-        let region = upstream_host.and_then(|host| host.strip_suffix(REGION_HOST_SUFFIX)).map(str::to_owned);
+        let host = upstream_host.map(str::to_ascii_lowercase);
+        let region = host.and_then(|host| host.strip_suffix(REGION_HOST_SUFFIX).map(str::to_owned));
         Money { ledger, prices, rates: rates::Book::new(), links: Links::default(), region, started: Instant::now() }
     }
 
@@ -39,8 +40,10 @@ impl Money {
 /// What an earlier response means for one that goes on from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// Tokens of the conversation so far, in and out.
+    /// Tokens of the conversation so far, in and out, as this model counts.
     pub(crate) tokens: u64,
+    /// The model.
+    pub(crate) model: String,
     /// The run that it belongs to.
     pub(crate) run: Option<String>,
 }

@@ -44,6 +44,8 @@ pub(crate) struct Passage {
     pub(crate) idle: Idle,
     /// The money of a successful metered call, until its end.
     pub(crate) settling: Option<Box<Settling>>,
+    /// Whether the call ended without saying what it used: it failed, whatever its status says.
+    pub(crate) has_failed: bool,
     /// What is ready to go out.
     pub(crate) ready: Option<Bytes>,
     pub(crate) state: State,
@@ -228,7 +230,7 @@ impl Passage {
     /// The end of what is charged for.
     pub(crate) fn settle(&mut self, end: End) {
         if let Some(mut settling) = self.settling.take() {
-            settling.end(end);
+            self.has_failed = !settling.end(end);
         }
     }
 

@@ -14,7 +14,7 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::body::{self, Share, declared_length, too_large};
 use crate::decode::{DecodeError, Decoder, Encoding};
-use crate::form::{Form, reference};
+use crate::form::{Form, MODEL_BYTES_MAX, reference};
 use crate::gate::Gate;
 use crate::headers::single;
 use crate::record::{Record, client_text};
@@ -100,7 +100,11 @@ pub(crate) async fn prepare(
         whole = Box::pin(decode(encoding, whole, bytes_max, &mut share)).await?;
     }
     let facts = match came {
-        Came::Multipart(content_type) => form_facts(&content_type, &whole, endpoint.meter, resolved.is_shared).await?,
+        Came::Multipart(content_type) => {
+            // A recording is put together once more to be walked.
+            share.grow_to(whole.len() as u64 * 2)?;
+            form_facts(&content_type, &whole, endpoint.meter, resolved.is_shared).await?
+        }
         Came::Json if !whole.is_empty() => json_facts(&whole, endpoint.meter, resolved.is_shared).await?,
         Came::Nothing if !whole.is_empty() => return Err(needs_no_body()),
         Came::Nothing | Came::Json | Came::Sdp => Facts::default(),
@@ -228,8 +232,13 @@ fn scan(body: &[u8], meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
     if let Some(name) = reading.reference.as_ref().and_then(Reference::found) {
         return Err(reference(name));
     }
+    let model = reading.members.string("model");
+    if model.as_ref().is_some_and(|model| model.len() > MODEL_BYTES_MAX) {
+        let words = format!("The model's name is longer than {MODEL_BYTES_MAX} bytes.");
+        return Err(Refusal::new(Reason::InvalidValue, words).param("model"));
+    }
     Ok(Facts {
-        model: reading.members.string("model"),
+        model,
         store: reading.members.bool("store"),
         asked: reading.cost.map(|cost| Box::new(cost.finish(body.len()))),
     })

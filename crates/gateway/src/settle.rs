@@ -185,21 +185,28 @@ impl Settling {
         changed
     }
 
-    /// The end of a successful answer.
-    pub(crate) fn end(&mut self, end: End) {
-        let Some(hold) = self.hold.take() else { return };
+    /// The end of a successful answer; whether it is one that says what it used, as far as its endpoint does.
+    pub(crate) fn end(&mut self, end: End) -> bool {
+        let Some(hold) = self.hold.take() else { return true };
         if let Some(json) = self.tee.json() {
             self.reader.read_whole(&json);
         }
         let now = self.gate.clock.unix_seconds();
         if end == End::Cut {
             let above = self.growth.as_ref().and_then(|growth| growth.above(&hold, &self.table));
-            return end_cut(hold, above, now);
+            end_cut(hold, above, now);
+            return true;
         }
         let used = self.used(end, &hold.row().model);
         let Some(used) = used else {
-            hold.estimate(now);
-            return;
+            // Nothing is held where no limit asked for it and nobody can say what it costs: counted, without a price.
+            if hold.amount() == Nano::ZERO {
+                let row = UsageRow { settled_at: now, certainty: Certainty::Unpriced, ..hold.row().clone() };
+                hold.settle(row);
+            } else {
+                hold.estimate(now);
+            }
+            return matches!(self.meter, Meter::Unbounded | Meter::Speech);
         };
         self.correct_tokens(used.tokens);
         self.remember(hold.row(), &used);
@@ -209,6 +216,7 @@ impl Settling {
             Certainty::Unpriced if hold.amount() > row.cost => hold.estimate(now),
             _ => hold.settle(row),
         }
+        true
     }
 
     /// What was used; `None` where nobody can say.
@@ -219,6 +227,8 @@ impl Settling {
         }
         let asked = &self.asked;
         match self.meter {
+            // What the operator answers for, whatever a part of it says.
+            Meter::Unbounded => return None,
             _ if used.has_usage => {
                 if bound::searches_in_chat(self.meter, asked, model) {
                     used.quantities.set(asked.search.unit(), 1);
@@ -283,7 +293,7 @@ impl Settling {
     /// A later request that goes on from this response brings along what it read and wrote.
     fn remember(&self, row: &UsageRow, used: &Used) {
         if let Some(id) = used.response_id.as_deref() {
-            let link = Link { tokens: used.tokens, run: row.run.clone() };
+            let link = Link { tokens: used.tokens, model: row.model.clone(), run: row.run.clone() };
             self.gate.money.links.put(row.project.as_str(), id, link);
         }
     }

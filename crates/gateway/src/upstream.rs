@@ -1,7 +1,8 @@
 //! Requests to the upstream: bounded in every time, tried again only where nothing can happen twice.
 //!
 //! Promises: a request is tried again only when nothing of it was sent (no connection, or a kept one that was closed),
-//! or when it is a GET that got no answer; never after the answer's head came. The client's leaving drops the future and with it the upstream request.
+//! or when it is a GET that got no answer; never after the answer's head came. Dropping the future cuts the
+//! upstream request; a call that holds money is a task of its own, which a client that leaves does not drop.
 
 use std::time::Duration;
 

@@ -131,7 +131,8 @@ pub async fn serve(gate: Arc<Gate>, listener: TcpListener, mut stop: watch::Rece
         handle.worker.each_connection(|state| state.order(Command::Drain));
     }
     let open = || workers.iter().map(|handle| handle.worker.open.load(Relaxed)).sum::<usize>();
-    while open() > 0 && Instant::now() < deadline {
+    // Answers whose clients left are read on as long: what is cut is charged in full.
+    while (open() > 0 || gate.running_alone() > 0) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let cut = open();

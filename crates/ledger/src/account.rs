@@ -221,6 +221,11 @@ impl Account {
         Wanting { account: Arc::clone(self), amount, since_turn: self.turn() }
     }
 
+    /// How many requests wait for it.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(SeqCst)
+    }
+
     /// Asks the keeper for what a stream wanted in vain, without waiting for it.
     pub(crate) fn ask(&self, more: i64) {
         self.asked.fetch_max(more, SeqCst);

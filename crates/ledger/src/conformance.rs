@@ -173,7 +173,7 @@ pub async fn concurrent_writers_stay_within_the_limit(store: &dyn LedgerStore, b
     assert_eq!(balance(behind, &account).await, (spent, 0));
 }
 
-/// A row moves its cost from leased to settled once for each id, whoever brings it again.
+/// A row moves its cost from leased to settled once, whoever brings it again.
 pub async fn a_row_settles_once(store: &dyn LedgerStore, behind: &dyn Behind) {
     let (_, account) = with_limit(behind, 100).await;
     let (one, other) = (enter(store).await, enter(store).await);

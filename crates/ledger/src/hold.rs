@@ -90,33 +90,24 @@ impl Ledger {
     }
 }
 
-/// How many holds are open, for refusals that say who holds the money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenCount {
-    /// In this process.
-    pub all: usize,
-    /// Of them, one key's; `None` where there are too many to look at each.
-    pub of_key: Option<usize>,
-}
-
 /// Holds that are looked at for one refusal.
 const COUNTED_MAX: usize = 2_000;
 
 impl Ledger {
-    /// How many holds are open.
+    /// How many holds are open in this process.
     pub fn open_holds_count(&self) -> usize {
         self.open.count()
     }
 
-    /// Counts open holds, one key's apart.
-    pub fn open_count(&self, key: &store::KeyId) -> OpenCount {
-        let all = self.open.count();
-        let mut of_key = 0;
-        if all > COUNTED_MAX {
-            return OpenCount { all, of_key: None };
+    /// How many holds a key has open in this process, for refusals that say who holds the money; `None` where there are
+    /// too many to look at each.
+    pub fn open_of_key(&self, key: &store::KeyId) -> Option<usize> {
+        if self.open.count() > COUNTED_MAX {
+            return None;
         }
+        let mut of_key = 0;
         self.open.each(|open| of_key += usize::from(open.row.key == *key));
-        OpenCount { all, of_key: Some(of_key) }
+        Some(of_key)
     }
 }
 

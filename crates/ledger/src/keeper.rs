@@ -13,6 +13,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use store::UsageRow;
+
 use crate::account::{Account, Contact};
 use crate::book;
 use crate::ledger::{Entry, Ledger};
@@ -85,6 +87,24 @@ struct Visited {
     in_use: i64,
 }
 
+/// What each account spends of some rows, and how many they are. Accounts are told apart by where they are: a key is
+/// words, and there is one to look at for each row and account.
+fn spending<'a>(rows: &[UsageRow], of_rows: &'a [Vec<Arc<Account>>]) -> Vec<(&'a Arc<Account>, i64, u64)> {
+    let mut spending: Vec<(&Arc<Account>, i64, u64)> = Vec::new();
+    let mut places: HashMap<*const Account, usize> = HashMap::new();
+    for (row, accounts) in rows.iter().zip(of_rows) {
+        for account in accounts {
+            let place = *places.entry(Arc::as_ptr(account)).or_insert_with(|| {
+                spending.push((account, 0, 0));
+                spending.len() - 1
+            });
+            let (_, journaled, calls) = &mut spending[place];
+            (*journaled, *calls) = (journaled.saturating_add(signed(row.cost)), *calls + 1);
+        }
+    }
+    spending
+}
+
 impl Keeper {
     /// A keeper for a life that the store has just begun.
     pub fn new(ledger: Arc<Ledger>, epoch: Epoch) -> Keeper {
@@ -108,25 +128,24 @@ impl Keeper {
     pub fn plan(&mut self) -> Option<Turn> {
         let now = self.ledger.clock.unix_seconds();
         self.sweep(now);
-        let entries = self.ledger.take_queue(ROWS_MAX);
+        let (rows, of_rows): (Vec<_>, Vec<_>) =
+            self.ledger.take_queue(ROWS_MAX).into_iter().map(|entry| (entry.row, entry.accounts)).unzip();
         let mut dirty = self.ledger.take_dirty(TARGETS_MAX);
         dirty.iter().for_each(|account| account.clear_dirty());
         let mut touched: HashMap<AccountKey, (Arc<Account>, i64, u64)> = HashMap::new();
         for account in dirty.drain(..) {
             touched.insert(account.key.clone(), (account, 0, 0));
         }
-        for entry in &entries {
-            for account in &entry.accounts {
-                let place = touched.entry(account.key.clone()).or_insert_with(|| (Arc::clone(account), 0, 0));
-                (place.1, place.2) = (place.1.saturating_add(signed(entry.row.cost)), place.2 + 1);
-            }
+        for (account, journaled, calls) in spending(&rows, &of_rows) {
+            let place = touched.entry(account.key.clone()).or_insert_with(|| (Arc::clone(account), 0, 0));
+            (place.1, place.2) = (place.1.saturating_add(journaled), place.2 + calls);
         }
         for account in self.ended_raises(now) {
             touched.entry(account.key.clone()).or_insert((account, 0, 0));
         }
         let mut idle = HashSet::new();
         self.visit_idle(now, &mut touched, &mut idle);
-        if entries.is_empty() && touched.is_empty() {
+        if rows.is_empty() && touched.is_empty() {
             return None;
         }
         let mut targets = Vec::with_capacity(touched.len());
@@ -138,9 +157,8 @@ impl Keeper {
             targets.push(target);
             accounts.push(Visited { account, journaled, calls, in_use });
         }
-        let rows = entries.iter().map(|entry| entry.row.clone()).collect();
         let batch = Batch { epoch: self.epoch, now, rows, targets, formerly: self.formerly };
-        Some(Turn { batch, entries, accounts })
+        Some(Turn { batch, of_rows, accounts })
     }
 
     /// What is wanted of one account; what is returned is taken out of its purse here.
@@ -243,7 +261,7 @@ impl Keeper {
                 self.ledger.touch(account);
             }
         }
-        self.ledger.journaled(turn.entries.len());
+        self.ledger.journaled(turn.batch.rows.len());
         // They can be forgotten when this turn has let go of them, too.
         drop(turn);
         at_rest.iter().for_each(|key| self.ledger.forget(key));
@@ -256,7 +274,8 @@ impl Keeper {
             account.not_written();
             self.ledger.touch(account);
         }
-        self.ledger.put_back(turn.entries);
+        let entries = turn.batch.rows.into_iter().zip(turn.of_rows);
+        self.ledger.put_back(entries.map(|(row, accounts)| Entry { row, accounts }).collect());
         if matches!(error, WriteError::Fenced) {
             self.tracked.values().for_each(|tracked| tracked.account.fenced());
         }

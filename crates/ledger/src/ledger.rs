@@ -40,6 +40,9 @@ impl Default for Patience {
 /// Most requests whose end is not in the store yet, running ones included: some 1 kB each.
 pub const UNJOURNALED_MAX: usize = 65_536;
 
+/// Most requests that wait for the holds of one account to settle; the next is refused at once.
+pub(crate) const WAITERS_MAX: u32 = 2_000;
+
 /// Which limit refused, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exceeded {
@@ -352,6 +355,10 @@ impl Ledger {
                 (Contact::Down, true) => return Err(Some(self.refuse(Refused::StoreDown))),
                 (Contact::Answered, true) if for_what == For::Store => return Err(None),
                 (Contact::Answered, true) if account.room_at_best().0 < held.unsigned_abs() => {
+                    return Err(Some(self.exceeded(&short.meter, &account, held)));
+                }
+                // A crowd that waits is in the way of everybody else's money.
+                (Contact::Answered, true) if account.waiting() > WAITERS_MAX => {
                     return Err(Some(self.exceeded(&short.meter, &account, held)));
                 }
                 (Contact::Answered, true) => began + self.patience.holds,

@@ -29,7 +29,7 @@ mod run;
 
 pub use book::NAMES_MAX;
 pub use change::{Changing, Standing};
-pub use hold::{Hold, Nearness, OpenCount};
+pub use hold::{Hold, Nearness};
 pub use keeper::{Keeper, ROWS_MAX, Turn};
 pub use ledger::{Counters, Exceeded, Ledger, Patience, Refused, UNJOURNALED_MAX};
 pub use memory::MemoryStore;

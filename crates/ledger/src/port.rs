@@ -5,7 +5,9 @@
 //!
 //! - a lease grows only by what settled + leased ≤ limit leaves room for; one above that room, because the limit was
 //!   lowered, shrinks to it, but not below what is in use;
-//! - a usage row moves its cost from leased to settled in the transaction that writes it, once for each row id; it is
+//! - a usage row moves its cost from leased to settled in the transaction that writes it, and once: a writer that got no
+//!   answer, or an error, sends its rows again, and what was written before is passed over by its id; for that a store
+//!   remembers at least the last [`crate::UNJOURNALED_MAX`] rows of every writer that may still send some. A row is
 //!   always recorded, also above the limit;
 //! - a fenced process writes nothing any more; its leases end: above the watermark at once, below it as a charge that
 //!   stays visible as an [`Estimate`] until a later fact lowers it.

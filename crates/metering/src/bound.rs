@@ -10,7 +10,7 @@
 use pricing::{Bound, ImageCount, ModelPrices, Tier, Unit};
 use wire::endpoint::Meter;
 
-use crate::request::{Asked, Cap, HostedTools, TierAsked};
+use crate::request::{Asked, Cap, CapMembers, HostedTools, TierAsked};
 use crate::{audio, image};
 
 /// Tokens of a request as such: the reply's primer (3), instructions that the API puts around tools and formats. The
@@ -297,6 +297,13 @@ pub fn searches_in_chat(meter: Meter, asked: &Asked, model: &str) -> bool {
     meter == Meter::Chat && (asked.hosted.web_search || model.contains("-search"))
 }
 
+/// The members to set for another cap: the one that the request names, or the endpoint's own.
+pub fn cap_names(meter: Meter, asked: &Asked) -> impl Iterator<Item = &'static str> {
+    let CapMembers { own, old } = asked.cap_members;
+    let names = [(own || !old, cap_name(meter)), (old, "max_tokens")];
+    names.into_iter().filter_map(|(is_named, name)| is_named.then_some(name))
+}
+
 /// The member that caps the output of an endpoint.
 pub const fn cap_name(meter: Meter) -> &'static str {
     match meter {
@@ -306,13 +313,16 @@ pub const fn cap_name(meter: Meter) -> &'static str {
     }
 }
 
-/// Models that bill output which nobody sees, by the beginnings of their names: reasoning. Source: OpenAI's model pages.
-const HIDING: [&str; 8] = ["o1", "o3", "o4", "gpt-5", "gpt-6", "codex", "computer-use", "gpt-oss"];
+/// Models that bill no output but what they show, by their families' names. Source: OpenAI's model pages; models that
+/// reason, and all that are not known, may bill more.
+const OPEN: [&str; 7] = ["gpt-3.5", "gpt-4", "gpt-4o", "gpt-4.1", "gpt-4-turbo", "davinci-002", "babbage-002"];
 
 /// Whether a model may bill output that it does not show.
 pub fn hides_output(model: &str) -> bool {
     let model = model.strip_prefix("ft:").unwrap_or(model);
-    HIDING.iter().any(|name| model.starts_with(name)) || model.contains("deep-research")
+    let is_of =
+        |name: &str| model.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':']));
+    !OPEN.iter().any(|name| is_of(name)) || model.contains("search") || model.contains("audio")
 }
 
 #[cfg(test)]

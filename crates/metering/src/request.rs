@@ -42,6 +42,15 @@ impl Cap {
     }
 }
 
+/// The members that a request names for its output cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CapMembers {
+    /// The endpoint's own: `max_completion_tokens`, `max_output_tokens`, `max_tokens` of legacy completions.
+    pub own: bool,
+    /// `max_tokens` of a chat completion.
+    pub old: bool,
+}
+
 /// The service tier that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TierAsked {
@@ -60,6 +69,9 @@ pub struct ImageIn {
     /// Its size, where its header is here and can be read.
     pub size: Option<Size>,
 }
+
+/// Images that are counted one by one. No model takes more, and each takes time to count.
+pub const IMAGES_MAX: usize = 2_000;
 
 /// Hosted tools that the request allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,7 +134,7 @@ pub struct Asked {
     pub messages: u64,
     /// Tools and functions, likewise.
     pub tools: u64,
-    /// Images to be looked at.
+    /// Images to be looked at, at most [`IMAGES_MAX`]; of more than that, each counts as any input may.
     pub images: Vec<ImageIn>,
     /// Milliseconds of sound to be heard, at most.
     pub audio_ms: u64,
@@ -142,6 +154,8 @@ pub struct Asked {
     pub max_tool_calls: Cap,
     /// Output tokens, for each choice.
     pub output_cap: Cap,
+    /// The members that say so, `null` or not: chat has an old name and a new one, and takes one of them at a time.
+    pub cap_members: CapMembers,
     /// Choices.
     pub choices: Cap,
     /// Choices made to pick from.

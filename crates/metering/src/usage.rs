@@ -201,7 +201,7 @@ impl UsageReader {
     pub fn read(&mut self, json: &[u8]) {
         let Ok(mut answer) = serde_json::from_slice::<Answer<'_>>(json) else { return };
         if let Some(response) = answer.response.take() {
-            answer = *response;
+            answer = Answer { kind: answer.kind, ..*response };
         }
         let used = &mut self.used;
         if let Some(tier) = answer.service_tier.as_deref().and_then(Tier::from_service_tier) {
@@ -228,7 +228,8 @@ impl UsageReader {
                     // Some upstreams tell what was used so far with every chunk.
                     Meter::Chat | Meter::Completions => answer.choices.is_some_and(|choices| choices.is_empty()),
                     Meter::Images => false,
-                    _ => true,
+                    // Typed events end with one of these; a document without a type is a whole answer.
+                    _ => answer.kind.as_deref().is_none_or(is_last),
                 };
         }
     }
@@ -297,6 +298,14 @@ impl Usage<'_> {
 
 /// The member that says what was used.
 const USAGE: &[u8] = b"\"usage\"";
+
+/// Whether a typed event is the last of its stream.
+fn is_last(kind: &str) -> bool {
+    matches!(
+        kind,
+        "response.completed" | "response.incomplete" | "response.failed" | "transcript.text.done" | "speech.audio.done"
+    )
+}
 
 /// Whether something says what was used: every chunk may have the member, and it is null in all but the last.
 fn has_usage(data: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! The records. Times are Unix seconds, as in the API.
 
 use std::fmt;
+use std::sync::Arc;
 
 use keys::{Digest, Kind};
 use rates::Limits;
@@ -8,11 +9,12 @@ use serde_json::Value;
 
 use crate::money::{MoneySettings, ProjectRates};
 
+// Ids are shared words: a request's row takes copies of some, and a copy costs no memory.
 macro_rules! id {
     ($name:ident, $prefix:literal, $what:literal) => {
         #[doc = $what]
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// What ids of this kind begin with.
@@ -20,7 +22,7 @@ macro_rules! id {
 
             /// Takes an id as it is written.
             pub fn new(id: impl Into<String>) -> $name {
-                $name(id.into())
+                $name(id.into().into())
             }
 
             /// The id as it is written.

@@ -110,7 +110,7 @@ pub struct CostLine {
 /// One settled request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
-    /// The request's id. A second row with the same id changes nothing: a request settles once.
+    /// The request's id. A row that is sent again changes nothing: a request settles once.
     pub id: String,
     /// When its hold began, Unix seconds: decides the period, the bucket and the price.
     pub began_at: i64,

@@ -245,6 +245,7 @@ impl Endpoint {
         Endpoint { billed_by: Some(unit), meter: Meter::Unbounded, ..self }
     }
 
+    /// The API's list names no unit for it, and calls are free, or begin or go on with spending all the same.
     const fn counted(self, meter: Meter) -> Endpoint {
         Endpoint { meter, ..self }
     }

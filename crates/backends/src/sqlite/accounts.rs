@@ -14,6 +14,7 @@ use sqlx::{QueryBuilder, Sqlite as Driver, SqliteConnection};
 use store::{Scope, StoreError, UsageRow};
 
 use super::figures::{amount, count, nano, unsigned};
+use super::names::Tail;
 use super::pieces::{ManyRows, pieces};
 use super::registry::{column, text};
 use super::tally::{Spent, Tally, hour};
@@ -102,7 +103,8 @@ fn spending(tally: &Tally<'_>, kinds: &BTreeSet<String>) -> BTreeMap<ScopeColumn
             add(scope, minute.starts_at, minute.spent());
         }
     }
-    for (hour, (spent, row)) in tally.names.iter().filter(|(hour, _)| kinds.contains(hour.kind.word())) {
+    let names = tally.names.iter().chain(&tally.estimated_names);
+    for (hour, (spent, row)) in names.filter(|(hour, _)| kinds.contains(hour.kind.word())) {
         add(hour.kind.scope(row.project.clone(), hour.name.to_owned()), hour.starts_at, *spent);
     }
     spending
@@ -191,6 +193,7 @@ impl Accounts {
     pub(super) async fn lease(
         &mut self,
         connection: &mut SqliteConnection,
+        tail: &Tail,
         targets: &[LeaseTarget],
         now: i64,
     ) -> Result<Vec<LeaseState>, StoreError> {
@@ -203,7 +206,7 @@ impl Accounts {
                 };
                 let number = match number {
                     Some(number) => number,
-                    None => self.open(connection, &target.account).await?,
+                    None => self.open(connection, tail, &target.account).await?,
                 };
                 let account = self.by_number.get_mut(&number).expect("it was read or opened just now");
                 states.push(account.lease(target, limit));
@@ -247,9 +250,14 @@ impl Accounts {
     }
 
     /// Opens an account with what was spent before. Asked twice in one batch, it is opened once.
-    async fn open(&mut self, connection: &mut SqliteConnection, key: &AccountKey) -> Result<i64, StoreError> {
+    async fn open(
+        &mut self,
+        connection: &mut SqliteConnection,
+        tail: &Tail,
+        key: &AccountKey,
+    ) -> Result<i64, StoreError> {
         let (kind, id, window) = (key.scope.kind(), key.scope.id(), key.window);
-        let (settled, calls) = spent::before(connection, &key.scope, window).await?;
+        let (settled, calls) = spent::before(connection, tail, &key.scope, window).await?;
         let query = sqlx::query_scalar::<_, i64>(
             "INSERT INTO spend_account (limit_id, scope_kind, scope_id, starts_at, ends_at, settled, leased, calls) \
              VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE SET calls = calls RETURNING id",

@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 
 use pricing::Unit;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 use store::{StoreError, Width};
 
 use super::figures::{nano, row_amount, row_figure, unsigned};
+use super::names::{self, Place as NamePlace, folded_until};
 use super::registry::column;
 use super::rows::{self, Journaled, Line};
-use super::spent::{NamePlace, name_place};
 use super::sums::{Place, figure_columns};
 use super::tally::{FIGURES, NameKind, Spent};
-use super::{Sqlite, refused, usage};
+use super::{Sqlite, journal, refused, usage};
 
 /// Differences that are told; where there are more, the first ones say enough.
 const DIFFERENCES_MAX: usize = 100;
@@ -65,16 +64,14 @@ async fn compare_day(
     differences: &mut Vec<String>,
 ) -> Result<(), StoreError> {
     let mut expected = Expected::default();
-    for row in journaled(connection, day).await?.into_iter().chain(estimated(connection, day).await?) {
-        let query = sqlx::query_scalar("SELECT project FROM usage_series WHERE number = ?").bind(row.series);
-        let project = match expected.projects.get(&row.series) {
-            Some(project) => *project,
-            None => query.fetch_one(&mut *connection).await.map_err(refused)?,
-        };
-        expected.add(&row, project);
+    journal::read_projects(connection, 0, &mut expected.projects).await?;
+    add_journaled(connection, day, &mut expected).await?;
+    for row in estimated(connection, day).await? {
+        expected.add(&row)?;
+        expected.add_names(&row)?;
     }
-    tell("usage_sum", &expected.usage, &usage_sums(connection, day).await?, differences);
-    tell("cost_sum", &expected.costs, &cost_sums(connection, day).await?, differences);
+    tell("usage_sum", &expected.usage, &of_day(connection, "usage_sum", figure_columns(), day).await?, differences);
+    tell("cost_sum", &expected.costs, &of_day(connection, "cost_sum", ["quantity", "amount"], day).await?, differences);
     tell("name_sum", &expected.names, &name_sums(connection, day).await?, differences);
     Ok(())
 }
@@ -89,8 +86,12 @@ struct Expected {
 }
 
 impl Expected {
-    fn add(&mut self, row: &Journaled, project: i64) {
-        self.projects.insert(row.series, project);
+    fn project(&self, row: &Journaled) -> Result<i64, StoreError> {
+        self.projects.get(&row.series).copied().ok_or_else(|| journal::no_series(row.series))
+    }
+
+    fn add(&mut self, row: &Journaled) -> Result<(), StoreError> {
+        let project = self.project(row)?;
         for width in Width::ALL.map(Width::seconds) {
             let starts_at = row.began_at.div_euclid(width) * width;
             let sum = self.usage.entry((width, starts_at, project, row.series)).or_insert([0; FIGURES]);
@@ -103,27 +104,39 @@ impl Expected {
                 sum[1] += row_amount(line.amount).0;
             }
         }
+        Ok(())
+    }
+
+    fn add_names(&mut self, row: &Journaled) -> Result<(), StoreError> {
+        let project = self.project(row)?;
         let names = [(NameKind::EndUser, &row.end_user), (NameKind::Run, &row.run), (NameKind::Tag, &row.tag)];
         for (kind, name) in names {
             let Some(name) = name else { continue };
-            let sum = self.names.entry(name_place(row.began_at, project, kind, name)).or_default();
-            sum.add(Spent { amount: row_amount(row.cost), calls: 1 });
+            let sum = self.names.entry(names::place(row.began_at, project, kind, name)).or_default();
+            sum.add(Spent::of(row.cost));
         }
+        Ok(())
     }
 }
 
-/// Rows of batches that began on a day.
-async fn journaled(connection: &mut SqliteConnection, day: i64) -> Result<Vec<Journaled>, StoreError> {
+/// Adds the rows of batches that began on a day, one batch after the other: a day may have more rows than memory.
+async fn add_journaled(connection: &mut SqliteConnection, day: i64, expected: &mut Expected) -> Result<(), StoreError> {
     let (begin, end) = (day * DAY_SECONDS, (day + 1) * DAY_SECONDS);
+    // Names of later batches wait to be added.
+    let folded = folded_until(connection).await?;
     let query = sqlx::query_scalar::<_, i64>("SELECT sequence FROM usage_batch WHERE began_min < ? AND began_max >= ?");
     let sequences = query.bind(end).bind(begin).fetch_all(&mut *connection).await.map_err(refused)?;
-    let mut found = Vec::new();
     for sequence in sequences {
         let query = sqlx::query_scalar::<_, Vec<u8>>("SELECT rows FROM usage_batch WHERE sequence = ?").bind(sequence);
         let blob = query.fetch_one(&mut *connection).await.map_err(refused)?;
-        found.extend(rows::read(&blob)?.into_iter().filter(|row| (begin..end).contains(&row.began_at)));
+        for row in rows::read(&blob)?.iter().filter(|row| (begin..end).contains(&row.began_at)) {
+            expected.add(row)?;
+            if sequence <= folded {
+                expected.add_names(row)?;
+            }
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Rows of their own that began on a day.
@@ -145,42 +158,30 @@ async fn estimated(connection: &mut SqliteConnection, day: i64) -> Result<Vec<Jo
     Ok(found)
 }
 
-fn place(row: &SqliteRow) -> Result<Place, StoreError> {
-    Ok((column(row, "width")?, column(row, "starts_at")?, column(row, "project")?, column(row, "series")?))
-}
-
-/// A table's sums whose buckets begin on a day.
-async fn of_day(connection: &mut SqliteConnection, table: &str, day: i64) -> Result<Vec<SqliteRow>, StoreError> {
-    let sql = format!("SELECT * FROM {table} WHERE width = ? AND starts_at >= ? AND starts_at < ?");
-    let mut found = Vec::new();
+/// A table's sums whose buckets begin on a day: these columns, read by their place, as there are many.
+async fn of_day<const N: usize>(
+    connection: &mut SqliteConnection,
+    table: &str,
+    columns: [&str; N],
+    day: i64,
+) -> Result<BTreeMap<Place, [u64; N]>, StoreError> {
+    let columns = columns.join(", ");
+    let sql = format!(
+        "SELECT width, starts_at, project, series, {columns} FROM {table} WHERE width = ? AND starts_at >= ? \
+         AND starts_at < ?"
+    );
+    let mut sums = BTreeMap::new();
     for width in Width::ALL {
         let query = sqlx::query(sqlx::AssertSqlSafe(sql.as_str())).bind(width.seconds());
         let query = query.bind(day * DAY_SECONDS).bind((day + 1) * DAY_SECONDS);
-        found.extend(query.fetch_all(&mut *connection).await.map_err(refused)?);
-    }
-    Ok(found)
-}
-
-async fn usage_sums(
-    connection: &mut SqliteConnection,
-    day: i64,
-) -> Result<BTreeMap<Place, [u64; FIGURES]>, StoreError> {
-    let mut sums = BTreeMap::new();
-    for row in of_day(connection, "usage_sum", day).await? {
-        let mut figures = [0; FIGURES];
-        for (figure, name) in figures.iter_mut().zip(figure_columns()) {
-            *figure = unsigned(column(&row, name)?);
+        for row in query.fetch_all(&mut *connection).await.map_err(refused)? {
+            let at = |place: usize| row.try_get::<i64, _>(place).map_err(refused);
+            let mut figures = [0; N];
+            for (place, figure) in figures.iter_mut().enumerate() {
+                *figure = unsigned(at(4 + place)?);
+            }
+            sums.insert((at(0)?, at(1)?, at(2)?, at(3)?), figures);
         }
-        sums.insert(place(&row)?, figures);
-    }
-    Ok(sums)
-}
-
-async fn cost_sums(connection: &mut SqliteConnection, day: i64) -> Result<BTreeMap<Place, [u64; 2]>, StoreError> {
-    let mut sums = BTreeMap::new();
-    for row in of_day(connection, "cost_sum", day).await? {
-        let figure = |name| column(&row, name).map(unsigned);
-        sums.insert(place(&row)?, [figure("quantity")?, figure("amount")?]);
     }
     Ok(sums)
 }

@@ -30,14 +30,24 @@ impl From<Unreadable> for StoreError {
     }
 }
 
-/// Writes new rows and adds them to the tally; returns the number of the batch, if there is anything in it.
+/// What was added to the journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// The batch's number.
+    pub(super) sequence: i64,
+    /// Rows in it: those that are not estimated.
+    pub(super) rows: u64,
+}
+
+/// Writes new rows and adds them to the tally. Where there are any there is a batch, even if it is empty because they are
+/// all estimated: it says that they were committed.
 pub(super) async fn write<'a>(
     connection: &mut SqliteConnection,
     known: &mut Known,
     epoch: Epoch,
     rows: Vec<&'a UsageRow>,
     tally: &mut Tally<'a>,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Option<Written>, StoreError> {
     let (estimated, settled): (Vec<_>, Vec<_>) =
         rows.into_iter().partition(|row| row.certainty == Certainty::Estimated);
     let mut writer = Writer::with_capacity(settled.len());
@@ -57,9 +67,36 @@ pub(super) async fn write<'a>(
         "INSERT INTO usage_batch (epoch, began_min, began_max, count, cost, rows) VALUES (?, ?, ?, ?, ?, ?) \
          RETURNING sequence",
     );
-    let query = query.bind(epoch.0).bind(began_min).bind(began_max).bind(count(writer.count()));
+    let rows = writer.count();
+    let query = query.bind(epoch.0).bind(began_min).bind(began_max).bind(count(rows));
     let query = query.bind(amount(tally.cost)).bind(writer.finish());
-    query.fetch_one(connection).await.map(Some).map_err(refused)
+    let sequence = query.fetch_one(connection).await.map_err(refused)?;
+    Ok(Some(Written { sequence, rows }))
+}
+
+/// The first batch behind another: its number and its rows.
+pub(super) async fn after(
+    connection: &mut SqliteConnection,
+    sequence: i64,
+) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
+    let query = sqlx::query_as("SELECT sequence, rows FROM usage_batch WHERE sequence > ? ORDER BY sequence LIMIT 1");
+    query.bind(sequence).fetch_optional(connection).await.map_err(refused)
+}
+
+/// Reads the projects' numbers of the series behind another.
+pub(super) async fn read_projects(
+    connection: &mut SqliteConnection,
+    after: i64,
+    projects: &mut HashMap<i64, i64>,
+) -> Result<(), StoreError> {
+    let query = sqlx::query_as::<_, (i64, i64)>("SELECT number, project FROM usage_series WHERE number > ?");
+    projects.extend(query.bind(after).fetch_all(connection).await.map_err(refused)?);
+    Ok(())
+}
+
+/// What a row says whose series is not there.
+pub(super) fn no_series(number: i64) -> StoreError {
+    StoreError::Corrupt(format!("no series has the number {number}"))
 }
 
 /// Whether there is a batch of this number.
@@ -153,10 +190,10 @@ fn read_words(row: &SqliteRow) -> Result<Words, StoreError> {
 }
 
 fn worded(row: Journaled, series: &HashMap<i64, Words>, items: &HashMap<i64, String>) -> Result<UsageRow, StoreError> {
-    let missing = |what: &str, number: i64| StoreError::Corrupt(format!("no {what} has the number {number}"));
-    let words = series.get(&row.series).ok_or_else(|| missing("series", row.series))?;
+    let words = series.get(&row.series).ok_or_else(|| no_series(row.series))?;
+    let no_line = |number: i64| StoreError::Corrupt(format!("no line of bills has the number {number}"));
     let line = |line: &rows::Line| {
-        let item = items.get(&line.item).ok_or_else(|| missing("line", line.item))?.clone();
+        let item = items.get(&line.item).ok_or_else(|| no_line(line.item))?.clone();
         Ok(CostLine { item, quantity: line.quantity, amount: line.amount })
     };
     Ok(UsageRow {

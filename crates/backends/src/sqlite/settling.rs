@@ -12,11 +12,13 @@ use store::{StoreError, UsageRow};
 use super::accounts::Accounts;
 use super::figures::{amount, nano};
 use super::ids::Ids;
+use super::journal::Written;
+use super::names::Tail;
 use super::registry::{column, text};
 use super::series::Known;
 use super::sums::Sums;
 use super::tally::Tally;
-use super::{Sqlite, accounts, alerts, journal, refused, spent};
+use super::{Sqlite, accounts, alerts, journal, names, refused};
 
 /// Reads estimates with the accounts that they are on.
 const ESTIMATES: &str = "SELECT estimate.id, estimate.epoch, estimate.amount, estimate.created_at, account.limit_id, \
@@ -27,6 +29,10 @@ impl Sqlite {
     /// Takes the remembered numbers out for a transaction; see [`super::series`].
     pub(super) fn take_known(&self) -> Known {
         std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_tail(&self) -> Option<Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The ids of what was written.
@@ -71,14 +77,20 @@ impl LedgerStore for Sqlite {
         }
         self.look_for_last(&mut transaction).await?;
         let (marks, rows) = self.ids().new(&batch.rows, |row| &row.id);
+        // Taken out, and put back once everything is committed: what was made of a batch that was not is forgotten.
         let mut known = self.take_known();
-        let (states, sequence) = write(&mut transaction, &mut known, batch, rows).await?;
+        let mut tail = match self.take_tail() {
+            Some(tail) => tail,
+            None => Tail::load(&mut transaction).await?,
+        };
+        let (states, sequence) = write(&mut transaction, &mut known, &mut tail, batch, rows).await?;
         if let Some(sequence) = sequence {
             self.ids().committing(sequence, marks);
         }
         transaction.commit().await.map_err(refused)?;
         self.ids().committed(true);
         self.put_known(known);
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
         Ok(states)
     }
 
@@ -117,23 +129,25 @@ pub(super) async fn lower_estimate(connection: &mut SqliteConnection, id: &str, 
 async fn write(
     connection: &mut SqliteConnection,
     known: &mut Known,
+    tail: &mut Tail,
     batch: &Batch,
     rows: Vec<&UsageRow>,
 ) -> Result<(Vec<LeaseState>, Option<i64>), StoreError> {
     let mut tally = Tally::default();
-    let sequence = journal::write(connection, known, batch.epoch, rows, &mut tally).await?;
-    if sequence.is_some() {
+    let written = journal::write(connection, known, batch.epoch, rows, &mut tally).await?;
+    if let Some(Written { sequence, rows }) = written {
         let mut sums = Sums::default();
         tally.minutes.iter().for_each(|minute| sums.add(minute));
         sums.write(connection).await?;
-        spent::write_names(connection, &tally).await?;
+        tail.count(connection, &tally.names, rows, sequence).await?;
+        names::count_estimated(connection, &tally.estimated_names).await?;
         alerts::count(connection, &tally.minutes, batch.now).await?;
     }
     let mut accounts = Accounts::settle(connection, batch, &tally).await?;
-    let states = accounts.lease(connection, &batch.targets, batch.now).await?;
+    let states = accounts.lease(connection, tail, &batch.targets, batch.now).await?;
     accounts.write(connection).await?;
     accounts::clear(connection, batch.now).await?;
-    Ok((states, sequence))
+    Ok((states, written.map(|written| written.sequence)))
 }
 
 /// Whether a life has ended. One that never began in this database has none of its leases either.

@@ -34,8 +34,13 @@ pub(super) struct Sums {
 }
 
 /// The columns of `usage_sum` behind its key, in the order of a sum's figures.
-pub(super) fn figure_columns() -> impl Iterator<Item = &'static str> {
-    ["requests", "images", "cost"].into_iter().chain(Unit::ALL.into_iter().map(Unit::word))
+pub(super) fn figure_columns() -> [&'static str; FIGURES] {
+    std::array::from_fn(|place| match place {
+        0 => "requests",
+        1 => "images",
+        2 => "cost",
+        unit => Unit::ALL[unit - 3].word(),
+    })
 }
 
 /// Adds to a row of `table`, or makes it: its key, then these columns.
@@ -51,10 +56,9 @@ fn adding(table: &str, columns: &[&str]) -> ManyRows {
     )
 }
 
-static ADD_USAGE: LazyLock<ManyRows> = LazyLock::new(|| adding("usage_sum", &figure_columns().collect::<Vec<_>>()));
+static ADD_USAGE: LazyLock<ManyRows> = LazyLock::new(|| adding("usage_sum", &figure_columns()));
 /// For sums of text alone, which are nearly all: a third of the values.
-static ADD_TEXT_USAGE: LazyLock<ManyRows> =
-    LazyLock::new(|| adding("usage_sum", &figure_columns().take(TEXT_FIGURES).collect::<Vec<_>>()));
+static ADD_TEXT_USAGE: LazyLock<ManyRows> = LazyLock::new(|| adding("usage_sum", &figure_columns()[..TEXT_FIGURES]));
 static ADD_COSTS: LazyLock<ManyRows> = LazyLock::new(|| adding("cost_sum", &["quantity", "amount"]));
 
 /// Where the buckets of a moment stand.

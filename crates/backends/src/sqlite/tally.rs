@@ -79,6 +79,11 @@ pub(super) struct Spent {
 }
 
 impl Spent {
+    /// One request's.
+    pub(super) fn of(cost: Nano) -> Spent {
+        Spent { amount: row_amount(cost), calls: 1 }
+    }
+
     pub(super) fn add(&mut self, more: Spent) {
         self.amount = self.amount.plus(more.amount);
         self.calls = self.calls.saturating_add(more.calls);
@@ -125,8 +130,10 @@ pub(super) struct NameHour<'a> {
 pub(super) struct Tally<'a> {
     pub(super) minutes: Vec<Minute<'a>>,
     by_place: HashMap<(i64, i64), usize>,
-    /// With one of its rows: whose name it is.
+    /// Names of rows that go to the journal, each with one of its rows: whose name it is.
     pub(super) names: HashMap<NameHour<'a>, (Spent, &'a UsageRow)>,
+    /// Names of other rows.
+    pub(super) estimated_names: HashMap<NameHour<'a>, (Spent, &'a UsageRow)>,
     /// When the first and the last row began.
     pub(super) began: Option<(i64, i64)>,
     pub(super) cost: Nano,
@@ -162,7 +169,7 @@ impl<'a> Tally<'a> {
             self.items.push(sum.number);
         }
         minute.count(row);
-        self.count_names(series.project, row);
+        count_names(if journal.is_some() { &mut self.names } else { &mut self.estimated_names }, series.project, row);
         let (first, last) = self.began.unwrap_or((row.began_at, row.began_at));
         self.began = Some((first.min(row.began_at), last.max(row.began_at)));
         self.cost = self.cost.plus(row_amount(row.cost));
@@ -180,14 +187,13 @@ impl<'a> Tally<'a> {
             self.minutes.len() - 1
         })
     }
+}
 
-    fn count_names(&mut self, project: i64, row: &'a UsageRow) {
-        for kind in NameKind::ALL {
-            let Some(name) = kind.of(row) else { continue };
-            let hour = NameHour { starts_at: hour(row.began_at), project, kind, name };
-            let sum = self.names.entry(hour).or_insert((Spent::default(), row));
-            sum.0.add(Spent { amount: row_amount(row.cost), calls: 1 });
-        }
+fn count_names<'a>(names: &mut HashMap<NameHour<'a>, (Spent, &'a UsageRow)>, project: i64, row: &'a UsageRow) {
+    for kind in NameKind::ALL {
+        let Some(name) = kind.of(row) else { continue };
+        let hour = NameHour { starts_at: hour(row.began_at), project, kind, name };
+        names.entry(hour).or_insert((Spent::default(), row)).0.add(Spent::of(row.cost));
     }
 }
 

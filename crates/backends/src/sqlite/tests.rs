@@ -3,6 +3,7 @@ use store::{Act, Actor, AuditEvent, AuditFilter, Owners, ProjectId, RecordedAct,
 
 use super::*;
 
+mod journal;
 mod money;
 
 async fn fresh() -> (tempfile::TempDir, Sqlite) {

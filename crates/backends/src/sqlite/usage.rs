@@ -14,7 +14,7 @@ use super::figures::{count, nano, row_amount, row_figure, unsigned};
 use super::pieces::{ManyRows, pieces};
 use super::registry::{column, parse, text};
 use super::series::{Known, Series};
-use super::{accounts, alerts, journal, refused, spent, sums};
+use super::{accounts, alerts, journal, names, refused, sums};
 
 /// Reads rows with the words that their numbers stand for.
 pub(super) const SELECT: &str = "SELECT row.*, series.key_id, series.kind, series.endpoint, series.model, series.tier, \
@@ -119,7 +119,7 @@ pub(super) async fn lower(
     let less = before.cost.minus(to);
     let series = known.series(connection, &before).await?;
     sums::lower(connection, known, &before, count(less.0), &lowered).await?;
-    spent::lower_names(connection, &before, series.project, less).await?;
+    names::lower(connection, &before, series.project, less).await?;
     alerts::lower(connection, &before, less).await?;
     accounts::lower(connection, &before, less).await?;
     Ok(true)

@@ -66,7 +66,7 @@ impl Request<'_> {
         hold.ok_or_else(|| {
             let text = text_tokens.unwrap_or(self.asked.text_bytes).saturating_add(self.cap_bytes());
             let fits = self.largest_cap(&row.model, Some(text), exceeded.left);
-            words::exceeded(exceeded, (self.meter, fits), Some(ledger.open_count(&row.key)))
+            words::exceeded(exceeded, (self.meter, self.asked, fits), ledger.open_of_key(&row.key))
         })
     }
 
@@ -75,7 +75,20 @@ impl Request<'_> {
         if !matches!(self.meter, Meter::Chat | Meter::Responses | Meter::Completions) {
             return None;
         }
-        let fits = |cap: u64| self.worst(model, text_tokens, Some(cap)).amount.is_some_and(|worst| worst <= amount);
+        // Bounded once: only the output changes with the cap.
+        let at_one = self.worst(model, text_tokens, Some(1)).bounded?;
+        let prices = self.prices(model)?;
+        let for_each_token =
+            at_one.bound.text_output_tokens.saturating_sub(self.asked.prediction_bytes * at_one.choices);
+        let fits = |cap: u64| {
+            let more = cap.saturating_sub(1).saturating_mul(for_each_token);
+            let mut bound = at_one.bound.clone();
+            bound.text_output_tokens = bound.text_output_tokens.saturating_add(more);
+            if self.asked.speaks {
+                bound.audio_output_tokens = bound.text_output_tokens;
+            }
+            prices.worst(&bound).is_ok_and(|worst| worst <= amount)
+        };
         let most = match self.asked.output_cap {
             Cap::Given(cap) => cap,
             _ => self.prices(model)?.max_output_tokens?,
@@ -120,7 +133,10 @@ impl Request<'_> {
             let worst = self.worst(&row.model, text_tokens, Some(cap));
             if let Ok(hold) = ledger.try_hold(row.clone(), worst.amount) {
                 self.set_cap(cap);
-                record.notes.push(("x-sallyport-clamped", format!("{}={cap}", bound::cap_name(self.meter))));
+                record.notes.push(("x-sallyport-clamped", {
+                    let names: Vec<_> = bound::cap_names(self.meter, self.asked).collect();
+                    format!("{}={cap}", names.join(","))
+                }));
                 return Some(hold);
             }
             // Somebody else was faster: a little less.
@@ -137,7 +153,9 @@ impl Request<'_> {
             && !asked.speaks
             && !asked.hosted.any()
             && asked.prediction_bytes == 0
-            && !bound::hides_output(&row.model);
+            && !bound::hides_output(&row.model)
+            // A name of the operator's own stands for another model.
+            && self.prices(&row.model).is_some_and(|prices| !bound::hides_output(&prices.name));
         let whole = self.worst(&row.model, text_tokens, None);
         let bounded = whole.bounded.as_ref().filter(|_| is_visible)?;
         let tokens_max = bounded.bound.text_output_tokens;
@@ -161,7 +179,8 @@ impl Request<'_> {
     /// A hold at a cheaper model's price.
     async fn aliased(&mut self, row: UsageRow, model: &str, record: &mut Record) -> Option<Hold> {
         // Nothing but models of text stand in for one another.
-        if model == row.model || self.claim.is_local || self.meter == Meter::Images {
+        let is_text = matches!(self.meter, Meter::Chat | Meter::Responses | Meter::Compactions | Meter::Completions);
+        if model == row.model || self.claim.is_local || !is_text {
             return None;
         }
         let worst = self.worst(model, None, None);

@@ -1,7 +1,8 @@
 //! Refusals of money, in words that say what is left and what would fit.
 
-use ledger::{Exceeded, Nearness, OpenCount, Refused};
-use metering::bound::{NoBound, cap_name};
+use ledger::{Exceeded, Nearness, Refused};
+use metering::bound::{NoBound, cap_names};
+use metering::request::Asked;
 use pricing::{Nano, Unpriced};
 use store::Scope;
 use wire::endpoint::Meter;
@@ -70,7 +71,7 @@ pub(super) fn unpriced(model: &str, unpriced: &Unpriced) -> String {
 /// A refusal of the ledger, other than one that a policy has dealt with.
 pub(super) fn refusal(refused: &Refused, unbounded: Option<&str>) -> Refusal {
     match refused {
-        Refused::Exceeded(exceeded) => self::exceeded(exceeded, (Meter::Nothing, None), None),
+        Refused::Exceeded(exceeded) => self::exceeded(exceeded, (Meter::Nothing, &Asked::default(), None), None),
         Refused::Calls { scope, calls_max: 0, .. } => {
             Refusal::new(Reason::RunStopped, format!("{} was stopped: it may make no calls.", capital(&whose(scope))))
         }
@@ -104,22 +105,31 @@ pub(super) fn refusal(refused: &Refused, unbounded: Option<&str>) -> Refusal {
     }
 }
 
-/// The refusal of a limit: how it stands, and what would fit.
-pub(super) fn exceeded(exceeded: &Exceeded, (meter, fits): (Meter, Option<u64>), open: Option<OpenCount>) -> Refusal {
+/// The refusal of a limit: how it stands, and what would fit. What the whole organization has spent is told to its
+/// operator only: other projects' usage is in it.
+pub(super) fn exceeded(
+    exceeded: &Exceeded,
+    (meter, asked_for, fits): (Meter, &Asked, Option<u64>),
+    open_of_key: Option<usize>,
+) -> Refusal {
     let Exceeded { scope, period, amount, settled, held, left, asked, .. } = exceeded;
     let mut words = format!(
-        "This request may cost up to {asked}, and {left} of the {} spending limit of {} is left: limit {amount}, spent \
-         {settled}, held by running requests {held}",
+        "This request may cost up to {asked}, and {left} of the {} spending limit of {} is left",
         period.word(),
         whose(scope),
     );
-    if let Some(open) = open.filter(|open| *held > Nano::ZERO && open.all > 0) {
-        let of_key = open.of_key.map_or_else(String::new, |of_key| format!(", {of_key} with this key"));
-        words.push_str(&format!(" ({} run here now{of_key})", open.all));
+    if *scope != Scope::Organization {
+        words.push_str(&format!(": limit {amount}, spent {settled}, held by running requests {held}"));
+    }
+    if let Some(count) = open_of_key.filter(|count| *held > Nano::ZERO && *count > 0) {
+        words.push_str(&format!(" ({count} run with this key)"));
     }
     words.push_str(". ");
     match fits {
-        Some(cap) => words.push_str(&format!("It would fit with {} up to {cap}.", cap_name(meter))),
+        Some(cap) => {
+            let names: Vec<_> = cap_names(meter, asked_for).collect();
+            words.push_str(&format!("It would fit with {} up to {cap}.", names.join(" and ")));
+        }
         None if matches!(meter, Meter::Chat | Meter::Responses | Meter::Completions) => {
             words.push_str("Its input alone does not fit.");
         }

@@ -91,6 +91,29 @@ fn each_turn_of_hosted_tools_reads_the_context_again() {
 }
 
 #[test]
+fn only_models_that_are_known_to_show_all_output_do() {
+    for model in ["gpt-4o", "gpt-4o-mini-2024-07-18", "gpt-4.1-nano", "gpt-3.5-turbo", "ft:gpt-4o:acme::x"] {
+        assert!(!hides_output(model), "{model}");
+    }
+    for model in
+        ["o3", "gpt-5.4", "gpt-6-luna", "chat-latest", "prod-a", "gpt-4o-audio-preview", "gpt-4o-search-preview"]
+    {
+        assert!(hides_output(model), "{model}");
+    }
+}
+
+#[test]
+fn another_cap_goes_where_the_request_names_it() {
+    let names = |body: Value| cap_names(Meter::Chat, &asked(Meter::Chat, &body)).collect::<Vec<_>>();
+    assert_eq!(names(chat(json!({}))), ["max_completion_tokens"]);
+    assert_eq!(names(chat(json!({"max_tokens": 5}))), ["max_tokens"]);
+    assert_eq!(
+        names(chat(json!({"max_tokens": 5, "max_completion_tokens": 6}))),
+        ["max_completion_tokens", "max_tokens"]
+    );
+}
+
+#[test]
 fn what_has_no_bound_has_none() {
     let refused = |meter, body: Value| bounded(meter, "gpt-4o", &body).expect_err("no bound");
     assert!(matches!(refused(Meter::Responses, json!({"input": "x", "tools": [{"type": "mcp"}]})), NoBound::Part(_)));

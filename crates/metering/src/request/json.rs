@@ -4,13 +4,17 @@ use wire::endpoint::Meter;
 use wire::json::{Kind, Member, Visit, Visitor};
 
 use super::parts::{self, Number};
-use super::{Asked, Cap, ImageIn, Search, TierAsked, partial_images};
+use super::{Asked, Cap, IMAGES_MAX, ImageIn, Search, TierAsked, partial_images};
 use crate::audio;
 use crate::image::{Detail, data_url};
 use pricing::Tier;
 
 /// Holders are told apart down to this depth; deeper ones are text like any other.
 const DEPTH_MAX: usize = 16;
+
+/// Pictures stand no deeper: `messages[].content[].image_url.url`, `input[].content[].image_url`,
+/// `input[].output.image_url`.
+const PICTURE_DEPTH_MAX: usize = 6;
 
 /// Members whose place decides what they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +28,8 @@ enum Name {
     ImageUrl,
     InputAudio,
     Audio,
+    /// `content` and `output` of an item: its parts are within.
+    Content,
     StreamOptions,
     SearchOptions,
     Text,
@@ -169,6 +175,9 @@ impl<'a> JsonReader<'a> {
             name if parts::is_cap(self.meter, name) => {
                 // Where two are given the larger one is the safe reading.
                 asked.output_cap = larger(asked.output_cap, cap(member));
+                let is_old = self.meter == Meter::Chat && name == "max_tokens";
+                let members = &mut asked.cap_members;
+                *(if is_old { &mut members.old } else { &mut members.own }) |= is_there;
             }
             "n" => asked.choices = cap(member),
             "best_of" => asked.best_of = cap(member),
@@ -230,6 +239,7 @@ impl<'a> JsonReader<'a> {
                 self.item.has_type = member.kind == Kind::String;
                 self.item_type(member);
             }
+            "type" if member.depth > 3 && is_text && holder == Name::Content => self.part_type(member),
             "image_url" if is_text => self.image(member),
             "url" if is_text && holder == Name::ImageUrl => self.image(member),
             "detail" if is_text => self.detail(member),
@@ -258,6 +268,12 @@ impl<'a> JsonReader<'a> {
             parts::Item::Hidden => self.asked.has_hidden_input = true,
             parts::Item::Unknown => self.unbounded(format!("an input item of the type '{}'", parts::shown(&word))),
         }
+    }
+
+    /// A part of a message: what nobody here knows counts as input that nobody here can see.
+    fn part_type(&mut self, member: &Member<'_>) {
+        let is_known = parts::string(member.ahead).is_some_and(|word| parts::is_part(&word));
+        self.asked.has_hidden_input |= !is_known;
     }
 
     fn in_tool(&mut self, member: &Member<'a>) {
@@ -293,6 +309,14 @@ impl<'a> JsonReader<'a> {
 
     fn image(&mut self, member: &Member<'a>) {
         let Some(raw) = parts::raw_string(member.ahead) else { return };
+        // Deeper down it is an argument or a schema, and text.
+        if member.depth > PICTURE_DEPTH_MAX {
+            return;
+        }
+        if self.asked.images.len() >= IMAGES_MAX {
+            self.asked.has_hidden_input = true;
+            return;
+        }
         let url = data_url(raw);
         let size = url.as_ref().and_then(crate::image::DataUrl::size);
         // A picture's bytes are no text. Anything else in a URL's place stays counted as text as well.
@@ -358,6 +382,7 @@ fn held(member: &Member<'_>) -> Name {
         "image_url" => Name::ImageUrl,
         "input_audio" => Name::InputAudio,
         "audio" => Name::Audio,
+        "content" | "output" => Name::Content,
         // Something with a name of its own ends the reach of the one above it.
         _ if matches!(member.kind, Kind::Object | Kind::Array) => Name::Text,
         _ => Name::Other,

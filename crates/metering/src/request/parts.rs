@@ -56,6 +56,34 @@ pub(super) fn is_cap(meter: Meter, member: &str) -> bool {
     }
 }
 
+/// The API document's parts of messages and of tools' outputs. What is in them is seen elsewhere: pictures, sound and
+/// files by their members, text as bytes.
+pub(super) fn is_part(word: &str) -> bool {
+    matches!(
+        word,
+        "text"
+            | "refusal"
+            | "image_url"
+            | "input_audio"
+            | "file"
+            | "input_text"
+            | "output_text"
+            | "input_image"
+            | "input_file"
+            | "summary_text"
+            | "reasoning_text"
+            | "computer_screenshot"
+            | "logs"
+            | "image"
+            | "url_citation"
+            | "file_citation"
+            | "container_file_citation"
+            | "file_path"
+            | "exit"
+            | "timeout"
+    )
+}
+
 /// What a tool can cost beside the tokens of its description.
 pub(super) enum Tool {
     /// It runs at the caller's.

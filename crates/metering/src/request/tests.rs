@@ -65,6 +65,45 @@ fn what_is_not_in_the_request_counts_as_hidden() {
 }
 
 #[test]
+fn a_part_that_nobody_knows_is_input_that_nobody_sees() {
+    let hidden = |part: Value| {
+        let body = json!({"input": [{"role": "user", "content": [part]}]});
+        read(Meter::Responses, &body).has_hidden_input
+    };
+    assert!(hidden(json!({"type": "input_video", "video_url": "https://x/y"})));
+    assert!(hidden(json!({"type": "input_hologram"})));
+    assert!(!hidden(json!({"type": "input_text", "text": "x"})));
+    let annotated = json!({"type": "output_text", "text": "x", "annotations": [{"type": "anything"}]});
+    assert!(!hidden(annotated), "an annotation is text");
+    let shot = json!({"input": [{"type": "computer_call_output", "call_id": "c",
+        "output": {"type": "computer_screenshot", "image_url": "https://x/y"}}]});
+    let asked = read(Meter::Responses, &shot);
+    assert!(!asked.has_hidden_input && asked.images.len() == 1);
+}
+
+#[test]
+fn pictures_are_counted_up_to_a_number_and_down_to_a_depth() {
+    let part = json!({"type": "input_image", "image_url": "https://x/y"});
+    let body = json!({"input": [{"role": "user", "content": vec![part; IMAGES_MAX + 5]}]});
+    let asked = read(Meter::Responses, &body);
+    assert!(asked.images.len() == IMAGES_MAX && asked.has_hidden_input);
+    // In a schema deep down it is text.
+    let url = format!("data:image/png;base64,{}", "A".repeat(4_000));
+    let schema = json!({"a": {"b": {"c": {"image_url": url}}}});
+    let body = json!({"input": [{"type": "mcp_list_tools", "tools": [{"name": "t", "input_schema": schema}]}]});
+    let asked = read(Meter::Responses, &body);
+    assert!(asked.text_bytes > 4_000 && asked.images.is_empty());
+}
+
+#[test]
+fn the_cap_s_own_member_is_remembered() {
+    let members = |body: Value| read(Meter::Chat, &body).cap_members;
+    assert_eq!(members(json!({"messages": [], "max_tokens": 5})), CapMembers { own: false, old: true });
+    assert_eq!(members(json!({"messages": [], "max_completion_tokens": 5})), CapMembers { own: true, old: false });
+    assert_eq!(members(json!({"messages": [], "max_tokens": null})), CapMembers::default());
+}
+
+#[test]
 fn tools_are_told_apart() {
     let tools = |types: &[&str]| {
         let tools: Vec<_> = types.iter().map(|word| json!({"type": word})).collect();

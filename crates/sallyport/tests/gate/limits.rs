@@ -68,7 +68,10 @@ fn the_most_specific_limit_is_named_in_the_code() {
         // Each is nearer to the request than those before it.
         limits.push((world.limit_of(scope, period, "0.000001", json!({})), code));
         let words = refused(&call(), code);
-        assert!(words.contains(&whose) && words.contains(period) && words.contains("limit $0.000001"), "{words}");
+        assert!(words.contains(&whose) && words.contains(period) && words.contains("$0.000001 of"), "{words}");
+        // What the organization has spent is other projects' usage, too.
+        let is_own = code != "organization_spend_limit_exceeded";
+        assert_eq!(words.contains("limit $0.000001, spent $0.00"), is_own, "{words}");
         assert!(!words.contains("alice"));
     }
     // Deleted, in any order: what is left refuses, and at last nothing does.
@@ -214,6 +217,15 @@ fn near_the_limit_outputs_are_clamped_or_another_model_answers() {
     assert_eq!(answer.json()["usage"]["completion_tokens"], cap);
     // Less than the least is refused.
     refused(&world.post(CHAT, &body), "project_spend_limit_exceeded");
+    // A caller with the old name of the cap keeps it: the two together are refused upstream.
+    world.admin("POST", &format!("/v1/sallyport/limits/{limit}"), &json!({"amount": "0.07"}));
+    body["max_tokens"] = json!(9_000);
+    let answer = world.post(CHAT, &body);
+    passes(&answer);
+    assert!(answer.header("x-sallyport-clamped").is_some_and(|clamped| clamped.starts_with("max_tokens=")));
+    let sent: Value = serde_json::from_str(&world.upstream.requests().last().expect("sent").body_text).expect("JSON");
+    assert!(sent["max_tokens"].as_u64().is_some_and(|cap| cap < 9_000) && sent["max_completion_tokens"].is_null());
+    body.as_object_mut().expect("an object").remove("max_tokens");
     // A response shows what its caller sent.
     world.admin("POST", &format!("/v1/sallyport/limits/{limit}"), &json!({"amount": "0.08"}));
     let answer = world.post(

@@ -81,6 +81,10 @@ pub(super) fn completion(request: &Request<'_>, script: &Script, shared: &Shared
         let words = "you must provide a model parameter";
         return Reply::error(400, "invalid_request_error", None, words);
     };
+    if body["max_tokens"].is_u64() && body["max_completion_tokens"].is_u64() {
+        let words = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.";
+        return Reply::error(400, "invalid_request_error", Some("invalid_parameter_combination"), words);
+    }
     let head = Head {
         id: request.id("chatcmpl-"),
         model: json!(model),

@@ -169,7 +169,11 @@ impl Fast {
 pub(crate) fn fast(body: &[u8], shared: &Shared) -> Option<Arc<Prepared>> {
     let plain: Plain<'_> = serde_json::from_slice(body).ok()?;
     let pieces = if plain.stream { STREAM_PIECES } else { PIECES };
-    let cap = plain.max_tokens.into_iter().chain(plain.max_completion_tokens).min();
+    // Both at once are an error.
+    if plain.max_tokens.is_some() && plain.max_completion_tokens.is_some() {
+        return None;
+    }
+    let cap = plain.max_tokens.or(plain.max_completion_tokens);
     let is_usual = plain.store != Some(true) && matches!(plain.service_tier, None | Some("auto" | "default"));
     if !is_usual || cap.is_some_and(|cap| cap < tokens(&text(pieces))) {
         return None;

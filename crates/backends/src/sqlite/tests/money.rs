@@ -113,10 +113,10 @@ async fn a_late_alert_fires_with_its_act() {
 }
 
 /// 2026-11-24T00:00:00Z.
-const DAY: i64 = 1_795_478_400;
+pub(super) const DAY: i64 = 1_795_478_400;
 
 /// A row whose figures all follow from a number.
-fn row(id: u64, number: u64) -> UsageRow {
+pub(super) fn row(id: u64, number: u64) -> UsageRow {
     let pick = |salt: u64, of: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(salt as u32 * 7) % of;
     let mut quantities = Quantities::default();
     quantities.set(Unit::TextInput, pick(1, 1_000));
@@ -344,6 +344,7 @@ async fn a_batch_that_failed_is_forgotten_whole() {
         group_by: groupings(0xff),
     };
     reports_agree(&store, &batch(0..300).rows, &query).await;
+    assert_eq!(store.check_sums().await.expect("readable"), Vec::<String>::new());
 }
 
 /// A full batch stays far below the keeper's pace; the bound is wide, because tests run unoptimised and side by side.
@@ -381,7 +382,7 @@ async fn reports_and_first_leases_use_indices() {
         assert!(plan.contains("SEARCH sum USING PRIMARY KEY (width=? AND starts_at=? AND project=?)"), "{plan}");
     }
     let project = ProjectId::new("proj_1");
-    let by_name = plan(spent::of_names(NameKind::Run, &project, "x", Period::Month.window(DAY))).await;
+    let by_name = plan(names::stored(NameKind::Run, &project, "x", Period::Month.window(DAY))).await;
     let seek = "SEARCH sum USING PRIMARY KEY (day=? AND project=? AND kind=? AND name=?)";
     assert!(by_name.contains(seek) && !by_name.contains("SCAN name_sum"), "{by_name}");
 }
