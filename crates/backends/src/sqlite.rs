@@ -46,7 +46,7 @@ const LOCK_FILE: &str = "sallyport.lock";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading. Lists come from memory; what is read here are audit events and owners.
 const READERS: u32 = 4;
-/// The writer's page cache, in SQLite's words (KiB, negative): a full batch of usage rows fits.
+/// The writer's page cache, in SQLite's words (KiB, negative): the part of the sums that is written now fits.
 const CACHE: &str = "-32768";
 /// Statements that a connection keeps prepared. The writer has some fifty, and those over many rows in six lengths.
 const STATEMENTS: usize = 200;

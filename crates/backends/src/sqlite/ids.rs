@@ -64,7 +64,7 @@ impl Ids {
     }
 
     /// The marks of the rows that were not written before, and which rows they are: of several with one id the first.
-    pub(super) fn new<'i, T>(&self, items: &'i [T], id: impl Fn(&T) -> &str) -> (Vec<Mark>, Vec<&'i T>) {
+    pub(super) fn unwritten<'i, T>(&self, items: &'i [T], id: impl Fn(&T) -> &str) -> (Vec<Mark>, Vec<&'i T>) {
         let mut batch = Marks::with_capacity_and_hasher(items.len(), BuildHasherDefault::default());
         let is_new = |mark: &Mark| !self.young.contains(mark) && !self.old.contains(mark);
         let marked = items.iter().map(|item| (self.mark(id(item)), item));
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn write(ids: &mut Ids, names: &[String], is_committed: bool) -> usize {
-        let (marks, new) = ids.new(names, String::as_str);
+        let (marks, new) = ids.unwritten(names, String::as_str);
         let count = new.len();
         ids.committing(1, marks);
         ids.committed(is_committed);
@@ -121,7 +121,7 @@ mod tests {
         for number in 0..batches {
             assert_eq!(write(&mut ids, &batch(number), true), 2_000);
             let earliest = number.saturating_sub(2 * UNJOURNALED_MAX / 2_000 - 1);
-            assert!(ids.new(&batch(earliest), String::as_str).1.is_empty(), "{earliest} after {number}");
+            assert!(ids.unwritten(&batch(earliest), String::as_str).1.is_empty(), "{earliest} after {number}");
         }
         assert!(ids.young.len() + ids.old.len() <= 2 * (GENERATION + 2_000));
     }

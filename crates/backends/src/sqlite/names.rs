@@ -27,8 +27,9 @@ const DAY_HOURS: i64 = 24;
 /// Sums that wait at most: some 5 MB. With ten times as many names in a day, three share each page that is written.
 const WAITING_MAX: usize = if cfg!(test) { 8 } else { 32_768 };
 
-/// Rows behind the last fold at most: so many are read again after a restart, in some tenths of a second.
+/// Rows and batches behind the last fold at most: so many are read again after a restart, in some tenths of a second.
 const ROWS_MAX: u64 = if cfg!(test) { 100 } else { 262_144 };
+const BATCHES_MAX: u64 = if cfg!(test) { 30 } else { 4_096 };
 
 static ADD: LazyLock<ManyRows> = LazyLock::new(|| {
     let most = i64::MAX;
@@ -77,6 +78,7 @@ pub(super) struct Tail {
     by_name: HashMap<Name, Vec<(i64, Spent)>>,
     sums: usize,
     rows: u64,
+    batches: u64,
 }
 
 impl Tail {
@@ -101,6 +103,7 @@ impl Tail {
                 }
             }
             tail.rows += rows.len() as u64;
+            tail.batches += 1;
             sequence = next;
         }
         Ok(tail)
@@ -119,7 +122,8 @@ impl Tail {
             self.add(hour.starts_at, hour.project, hour.kind, hour.name, *spent);
         }
         self.rows += rows;
-        if self.sums < WAITING_MAX && self.rows < ROWS_MAX {
+        self.batches += 1;
+        if self.sums < WAITING_MAX && self.rows < ROWS_MAX && self.batches < BATCHES_MAX {
             return Ok(());
         }
         let waiting = std::mem::take(self).by_name;

@@ -22,8 +22,8 @@ pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `head VALUES (…), (…) tail`, written out once for each length: a full batch of usage rows binds some 200,000 values,
-/// and builds no text.
+/// `head VALUES (…), (…) tail`, written out once for each length: sums of many series or names are tens of thousands of
+/// values, and build no text.
 pub(super) struct ManyRows {
     columns: usize,
     texts: [String; LENGTHS.len()],

@@ -76,7 +76,7 @@ impl LedgerStore for Sqlite {
             return Err(WriteError::Fenced);
         }
         self.look_for_last(&mut transaction).await?;
-        let (marks, rows) = self.ids().new(&batch.rows, |row| &row.id);
+        let (marks, rows) = self.ids().unwritten(&batch.rows, |row| &row.id);
         // Taken out, and put back once everything is committed: what was made of a batch that was not is forgotten.
         let mut known = self.take_known();
         let mut tail = match self.take_tail() {

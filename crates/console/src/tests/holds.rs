@@ -61,7 +61,10 @@ async fn an_estimate_is_lowered_and_the_limit_knows_at_once() {
     assert_eq!(world.ok("POST", path, json!({"amount": "0.25"})).await["amount"], "0.25");
     let log = world.ok("GET", "/audit_logs", Value::Null).await;
     let newest = &log["data"][0];
-    assert_eq!((&newest["type"], &newest["estimate.lowered"]["id"]), (&json!("estimate.lowered"), &json!("req_broken")));
+    assert_eq!(
+        (&newest["type"], &newest["estimate.lowered"]["id"]),
+        (&json!("estimate.lowered"), &json!("req_broken"))
+    );
     ledger.hold(row(&world, "req_next"), Some(Nano::from_cents(75))).await.expect("there is room now").release();
     assert_eq!(world.ok("GET", "/spend_limit", Value::Null).await["sallyport"]["settled"], "0.25");
     estimates(&world, 0).await;

@@ -145,7 +145,7 @@ fn a_locked_database_stops_only_what_is_not_leased() {
 #[test]
 fn a_database_that_refuses_writes_stops_only_what_is_not_leased() {
     let (world, limit) = world(None, &[]);
-    let tables = "for table in ('usage_row', 'lease', 'spend_account'):\n    for act in ('INSERT', 'UPDATE', 'DELETE'):\n        \
+    let tables = "for table in ('usage_batch', 'lease', 'spend_account'):\n    for act in ('INSERT', 'UPDATE', 'DELETE'):\n        \
                   db.execute(f";
     let make = format!(
         "{tables}\"CREATE TRIGGER refuse_{{act}}_{{table}} BEFORE {{act}} ON {{table}} BEGIN SELECT RAISE(ABORT, 'no writes'); END\")"

@@ -8,7 +8,7 @@ use ledger::conformance::Behind;
 use ledger::{AccountKey, Batch, LeaseTarget, LedgerStore};
 use pricing::Nano;
 use store::conformance::reports_agree;
-use store::{Certainty, Grouping, Period, ReportFilter, ReportQuery, Reports, Scope, UsageRow, Width};
+use store::{Certainty, Grouping, Period, ReportFilter, ReportQuery, Scope, UsageRow, Width};
 
 use super::money::{DAY, row};
 use super::*;
@@ -89,7 +89,7 @@ async fn a_lost_answer_is_looked_up() {
             LedgerStore::write(&store, &batch).await.expect("written");
         }
         let mut ids = ids::Ids::default();
-        let (marks, _) = ids.new(&batch.rows, |row| &row.id);
+        let (marks, _) = ids.unwritten(&batch.rows, |row| &row.id);
         let sequence: i64 = sqlx::query_scalar("SELECT coalesce(max(sequence), 1) FROM usage_batch")
             .fetch_one(&store.writer)
             .await
