@@ -111,7 +111,11 @@ pub(crate) async fn hold(
     request.undo.usage = asks_for_usage;
     let Request { edits, undo, growth, .. } = request;
     if asks_for_usage || !edits.is_empty() {
-        let Some(body) = amend::set(&prepared.whole, &edits, asks_for_usage) else {
+        let body = match edits.is_empty() && !asked.has_stream_options {
+            true => amend::append_usage(&prepared.whole),
+            false => amend::set(&prepared.whole, &edits, asks_for_usage),
+        };
+        let Some(body) = body else {
             // What is held is for another body than this one.
             hold.release();
             let words = "The gate could not put its limits into the request body. Send it as a JSON object.";

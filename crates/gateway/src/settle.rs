@@ -7,6 +7,7 @@
 //! Rides on the answer's body ([`crate::passage`], [`crate::answer`]); prices are those of the moment of the hold.
 
 mod growth;
+mod rewritten;
 mod tee;
 pub(crate) mod undo;
 
@@ -17,7 +18,7 @@ use ledger::Hold;
 use metering::amend::Edit;
 use metering::bound;
 use metering::request::Asked;
-use metering::usage::{UsageReader, Used};
+use metering::usage::{self, Said, UsageReader, Used};
 use pricing::{Bill, Nano, Table, Tier, Unit};
 use rates::Admission;
 use store::{Abandoned, Certainty, CostLine, UsageRow};
@@ -27,6 +28,7 @@ use wire::sse;
 use crate::gate::Gate;
 use crate::money::Link;
 pub(crate) use growth::{AHEAD_TOKENS_MIN, Growth};
+use rewritten::Rewritten;
 use tee::Tee;
 pub(crate) use undo::Undo;
 
@@ -125,46 +127,54 @@ impl Settling {
 
     /// Whole events on their way to the client: read, and freed of what the gate added. What comes back may be empty.
     pub(crate) fn events(&mut self, events: Bytes) -> Bytes {
-        let concerns = self.reader.concerns(&events);
-        if !concerns && !self.undo.concerns_events() && self.growth.is_none() {
+        if !self.undo.concerns_events() && self.growth.is_none() && !self.reader.concerns(&events) {
             return events;
         }
-        let mut changed: Option<Vec<u8>> = None;
-        let mut passed = 0;
+        let mut rewritten = Rewritten::of(&events);
+        let mut at = 0;
         for event in sse::split(&events) {
-            let at = passed;
-            passed += event.len();
-            let Some(place) = sse::data_place(event) else {
-                changed.iter_mut().for_each(|bytes| bytes.extend_from_slice(event));
-                continue;
-            };
+            let begins_at = at;
+            at += event.len();
+            let Some(place) = sse::data_place(event) else { continue };
             let data = &event[place.clone()];
-            if concerns && self.reader.concerns(data) {
-                self.reader.read(data);
+            match self.event(data) {
+                undo::Change::None => {}
+                undo::Change::Drop => rewritten.cut(begins_at..at),
+                undo::Change::Cut(range) => {
+                    let from = begins_at + place.start;
+                    rewritten.cut(from + range.start..from + range.end);
+                }
+                undo::Change::To(data) => {
+                    rewritten.cut(begins_at + place.start..begins_at + place.end);
+                    rewritten.put(&data);
+                    rewritten.keep_to(begins_at + place.end);
+                }
             }
             if let (Some(growth), Some(hold)) = (&mut self.growth, &self.hold)
                 && !growth.see(data, hold, &self.table)
             {
                 // What has come is handed over; what follows in these bytes is beyond what is held for.
-                let mut passed = changed.unwrap_or_else(|| events[..at].to_vec());
-                match self.undo.event(self.meter, data) {
-                    undo::Change::None => passed.extend_from_slice(event),
-                    undo::Change::Drop => {}
-                    undo::Change::To(data) => push_event(&mut passed, event, &place, &data),
-                }
-                passed.extend_from_slice(&growth.last_events());
-                return Bytes::from(passed);
-            }
-            match self.undo.event(self.meter, data) {
-                undo::Change::None => changed.iter_mut().for_each(|bytes| bytes.extend_from_slice(event)),
-                undo::Change::Drop => drop(changed.get_or_insert_with(|| events[..at].to_vec())),
-                undo::Change::To(data) => {
-                    let bytes = changed.get_or_insert_with(|| events[..at].to_vec());
-                    push_event(bytes, event, &place, &data);
-                }
+                rewritten.keep_to(at);
+                rewritten.put(&growth.last_events());
+                rewritten.cut(at..events.len());
+                break;
             }
         }
-        changed.map_or(events, Bytes::from)
+        rewritten.finish().map_or_else(|| events.clone(), Bytes::from)
+    }
+
+    /// Reads an event's data, and says what becomes of it.
+    fn event(&mut self, data: &[u8]) -> undo::Change {
+        let is_chat = matches!(self.meter, Meter::Chat | Meter::Completions);
+        match if is_chat { usage::said(data) } else { Said::Unclear } {
+            Said::Nothing => return undo::Change::None,
+            Said::Null(range) if self.undo.usage => return undo::Change::Cut(range),
+            Said::Null(_) => return undo::Change::None,
+            Said::Used => self.reader.read(data),
+            Said::Unclear if self.reader.concerns(data) => self.reader.read(data),
+            Said::Unclear => {}
+        }
+        self.undo.event(self.meter, data)
     }
 
     /// Whether the gate has ended the stream: nothing more of the upstream is wanted.
@@ -299,13 +309,6 @@ impl Settling {
     }
 }
 
-/// An event with other data.
-fn push_event(bytes: &mut Vec<u8>, event: &[u8], place: &std::ops::Range<usize>, data: &[u8]) {
-    bytes.extend_from_slice(&event[..place.start]);
-    bytes.extend_from_slice(data);
-    bytes.extend_from_slice(&event[place.end..]);
-}
-
 /// Charges a stream that was cut: all that is held for it, or what passed where that is more.
 fn end_cut(hold: Hold, above: Option<Nano>, now: i64) {
     let Some(cost) = above else { return hold.estimate(now) };
@@ -326,5 +329,5 @@ fn lines(model: &str, bill: &Bill) -> Vec<CostLine> {
 /// Usage of an answer that is in memory as a whole, for tests of shapes.
 #[cfg(test)]
 pub(crate) fn used_of(meter: Meter, json: &[u8]) -> Used {
-    metering::usage::of_answer(meter, json, Unit::WebSearchMedium)
+    usage::of_answer(meter, json, Unit::WebSearchMedium)
 }

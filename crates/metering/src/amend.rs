@@ -37,6 +37,17 @@ fn range(whole: &str, part: &str) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
+/// The body with `stream_options.include_usage` behind its last member. For a body that is known to be an object with
+/// members, and not to have that one.
+pub fn append_usage(body: &[u8]) -> Option<Vec<u8>> {
+    const USAGE: &[u8] = br#","stream_options":{"include_usage":true}}"#;
+    let (b'}', front) = body.trim_ascii_end().split_last()? else { return None };
+    let mut bytes = Vec::with_capacity(front.len() + USAGE.len());
+    bytes.extend_from_slice(front);
+    bytes.extend_from_slice(USAGE);
+    Some(bytes)
+}
+
 /// The body with the members set; members that are not there are added behind the last. `asks_for_usage` sets
 /// `stream_options.include_usage`, whatever else is in there.
 pub fn set(body: &[u8], edits: &[Edit], asks_for_usage: bool) -> Option<Vec<u8>> {
@@ -151,6 +162,13 @@ mod tests {
         assert_eq!(with_usage(Some((Kind::Null, "null"))), r#"{"include_usage":true}"#);
         let options = r#"{"include_obfuscation":false,"include_usage":false}"#;
         assert_eq!(with_usage(Some((Kind::Object, options))), r#"{"include_obfuscation":false,"include_usage":true}"#);
+    }
+
+    #[test]
+    fn usage_goes_behind_the_last_member() {
+        let appended = text(append_usage(b" {\"a\":{} } \n"));
+        assert_eq!(appended, r#" {"a":{} ,"stream_options":{"include_usage":true}}"#);
+        assert_eq!(append_usage(b"[1]"), None);
     }
 
     #[test]

@@ -6,19 +6,24 @@
 
 use std::ops::Range;
 
-/// Where the key and the value of a member named `key` begin, if it may be the last of its name: its quotes are real
-/// ones, because inside a string they would be escaped.
+/// Where the key and the value of the last member named `key` begin. Its quotes are real ones, because inside a string
+/// they would be escaped.
 pub(crate) fn last(document: &[u8], key: &str) -> Option<(usize, usize)> {
-    let mut quoted = [0; 32];
-    let quoted = quoted.get_mut(..key.len() + 2)?;
-    (quoted[0], quoted[key.len() + 1]) = (b'"', b'"');
-    quoted[1..=key.len()].copy_from_slice(key.as_bytes());
-    let at = memchr::memmem::rfind(document, quoted)?;
-    let colon = skip_blanks(document, at + quoted.len());
-    if document.get(colon) != Some(&b':') {
-        return None;
+    let mut end = document.len();
+    // From quote to quote: most of what is looked for stands behind the last few.
+    while let Some(closing) = memchr::memrchr(b'"', &document[..end]) {
+        end = closing;
+        let is_key = document[..closing].ends_with(key.as_bytes())
+            && closing.checked_sub(key.len() + 1).is_some_and(|opening| document[opening] == b'"');
+        if !is_key {
+            continue;
+        }
+        let colon = skip_blanks(document, closing + 1);
+        if document.get(colon) == Some(&b':') {
+            return Some((closing - key.len() - 1, skip_blanks(document, colon + 1)));
+        }
     }
-    Some((at, skip_blanks(document, colon + 1)))
+    None
 }
 
 /// Whether the value that ends at `end` is a member of the outermost object.

@@ -170,6 +170,8 @@ pub struct Asked {
     pub tier: TierAsked,
     /// Whether the answer is to be a stream.
     pub streams: bool,
+    /// `stream_options`, whatever is in there.
+    pub has_stream_options: bool,
     /// `stream_options.include_usage`.
     pub includes_usage: bool,
     /// Whether the answer is made in the background.

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use pricing::{ImageCount, Quantities, Tier, Unit};
 use serde::Deserialize;
@@ -137,6 +138,28 @@ struct Item<'a> {
 struct Action<'a> {
     #[serde(borrow, default, rename = "type")]
     kind: Option<Cow<'a, str>>,
+}
+
+/// What the data of an event says about usage, told from its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// `null`; the member lies there, with the comma in front of it.
+    Null(Range<usize>),
+    /// What was used.
+    Used,
+    /// It has to be read as a whole.
+    Unclear,
+}
+
+/// What the data of a chat completion's event says about usage.
+pub fn said(data: &[u8]) -> Said {
+    let Some((_, value)) = last_member::last(data, "usage") else { return Said::Nothing };
+    match data.get(value) {
+        Some(b'{') => Said::Used,
+        _ => last_member::null(data, "usage").map_or(Said::Unclear, Said::Null),
+    }
 }
 
 /// Reads a whole JSON answer.

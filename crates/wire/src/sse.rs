@@ -227,6 +227,10 @@ fn line_at(bytes: &[u8], at: usize) -> Option<(std::ops::Range<usize>, usize)> {
 
 /// Where the data of an event lies that has exactly one `data` line, as all of the API's have.
 pub fn data_place(event: &[u8]) -> Option<std::ops::Range<usize>> {
+    // Nearly all are one line and a blank one.
+    if event.starts_with(b"data: ") && memchr2(b'\n', b'\r', event) == event.len().checked_sub(2) {
+        return Some(6..event.len() - 2);
+    }
     let (mut at, mut found) = (0, None);
     while at < event.len() {
         let (line, next) = line_at(event, at).unwrap_or((at..event.len(), event.len()));

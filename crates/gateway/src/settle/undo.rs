@@ -3,6 +3,8 @@
 //! Promise: the client sees what the upstream would have sent without it: no usage that it did not ask for, and the caps
 //! that it sent, not those that the gate set, in every event.
 
+use std::ops::Range;
+
 use metering::amend::{self, Edit};
 use wire::endpoint::Meter;
 
@@ -21,6 +23,8 @@ pub(crate) enum Change {
     None,
     /// The event is not sent.
     Drop,
+    /// A part of the data is not sent.
+    Cut(Range<usize>),
     /// Other data.
     To(Vec<u8>),
 }

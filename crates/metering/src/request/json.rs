@@ -185,6 +185,7 @@ impl<'a> JsonReader<'a> {
             "stream" => asked.streams = member.ahead.starts_with("true"),
             "background" if self.meter == Meter::Responses => asked.is_background = member.ahead.starts_with("true"),
             "service_tier" => asked.tier = tier(member),
+            "stream_options" => asked.has_stream_options = true,
             "previous_response_id" if is_there => {
                 asked.previous_response = parts::string(member.ahead);
                 // No id: whatever it is, nobody knows how much.
