@@ -6,7 +6,8 @@ Three ways to keep a limit, each against the same scriptable upstream and the sa
   worst case   the gate: hold the worst case, then settle
   growing      the gate with `near_limit: grow`: near the limit streams hold a part and grow
 
-Settings (environment): OVERSHOOT_CLIENTS (300), OVERSHOOT_TOKENS_MAX (3000: the cap; real lengths vary from 1 to it).
+The cap is far above what answers really are, as in most requests: gpt-4o's own 16,384 tokens, answers of 1 to 1,000.
+Settings (environment): OVERSHOOT_CLIENTS (300), OVERSHOOT_TOKENS_MAX (16384: the cap), OVERSHOOT_ANSWER_MAX (1000).
 """
 
 import asyncio
@@ -22,11 +23,16 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 CLIENTS = int(os.environ.get("OVERSHOOT_CLIENTS", "300"))
-TOKENS_MAX = int(os.environ.get("OVERSHOOT_TOKENS_MAX", "3000"))
+TOKENS_MAX = int(os.environ.get("OVERSHOOT_TOKENS_MAX", "16384"))
+ANSWER_MAX = int(os.environ.get("OVERSHOOT_ANSWER_MAX", "1000"))
+# Seconds without one admitted request after which the crowd goes home: longer than the longest answer.
+PATIENCE = 0.001 * ANSWER_MAX + 3
 UPSTREAM, GATE = 19200, 19201
 # gpt-4o: 2.5 dollars a million tokens in, 10 out; the same figures in pico-dollars a token.
 PICO_IN, PICO_OUT = 2_500_000, 10_000_000
 LIMIT_USD = 1
+# What the upstream goes on to make, and bills, after a stream was cut; the margin that the gate is told to expect.
+RUN_ON_TOKENS = 16
 BODY = {"model": "gpt-4o", "max_completion_tokens": TOKENS_MAX, "stream": True, "service_tier": "default",
         "stream_options": {"include_usage": True}, "messages": [{"role": "user", "content": "Tell me a story. " * 40}]}
 
@@ -57,9 +63,18 @@ async def post(port, key, body):
     data = json.dumps(body).encode()
     writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
                  f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
-    answer = await reader.read(-1)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    if b"transfer-encoding: chunked" in head:
+        answer = bytearray()
+        while not answer.endswith(b"\r\n0\r\n\r\n"):
+            piece = await reader.read(1 << 16)
+            if not piece:
+                break
+            answer += piece
+    else:
+        answer = await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
     writer.close()
-    status = int(answer.split(b" ", 2)[1])
+    status = int(head.split(b" ", 2)[1])
     at = answer.rfind(b'"usage":{')
     usage = json.JSONDecoder().raw_decode(answer[at + 8:].decode("utf-8", "replace"))[0] if at >= 0 else None
     return status, usage
@@ -79,11 +94,16 @@ def billed(url):
 
 
 async def crowd(one):
-    """All clients at once, each until its request is refused."""
+    """All clients at once, until nobody was admitted for a while."""
+    admitted = time.monotonic()
+
     async def client():
-        refused = 0
-        while refused < 3:
-            refused = refused + 1 if await one() else 0
+        nonlocal admitted
+        while time.monotonic() - admitted < PATIENCE:
+            if await one():
+                await asyncio.sleep(0.5)
+            else:
+                admitted = time.monotonic()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
 
 
@@ -115,7 +135,8 @@ def main():
         gate = None
         try:
             wait_for(f"http://127.0.0.1:{UPSTREAM}/_billing")
-            script = {"times": 1_000_000_000, "completion_tokens_range": [1, TOKENS_MAX], "piece_per_token": True, "delay_chunk_ms": 1}
+            script = {"times": 1_000_000_000, "completion_tokens_range": [1, ANSWER_MAX], "piece_per_token": True, "delay_chunk_ms": 1,
+                      "run_on_tokens": RUN_ON_TOKENS}
             call("POST", f"http://127.0.0.1:{UPSTREAM}/_script", script)
             environment = {**os.environ, "SALLYPORT_UPSTREAM_KEY": "sk-x", "SALLYPORT_UPSTREAM_URL": f"http://127.0.0.1:{UPSTREAM}/v1"}
             gate = subprocess.Popen([str(TARGET / "sallyport"), "serve", "--data", str(folder / "data"), "--listen", f"127.0.0.1:{GATE}",
@@ -127,7 +148,7 @@ def main():
             print(f"{CLIENTS} clients, limit {LIMIT_USD} dollar, worst case {(PICO_OUT * TOKENS_MAX) / 1e12:.3f} dollars a request")
             print(f"{'':<12} {'billed $':>9} {'over by $':>10} {'used':>11} {'requests':>9}")
             measure("afterwards", UPSTREAM, "sk-x", admit=lambda spent: spent < LIMIT_USD * 10**12)
-            for way, policy in (("worst case", {"type": "reject"}), ("growing", {"type": "grow", "margin_tokens": 16})):
+            for way, policy in (("worst case", {"type": "reject"}), ("growing", {"type": "grow", "margin_tokens": RUN_ON_TOKENS})):
                 project = call("POST", f"{base}/organization/projects", {"name": way}, admin)["id"]
                 key = call("POST", f"{base}/organization/projects/{project}/api_keys", {"name": way}, admin)["value"]
                 limit = {"threshold_amount": LIMIT_USD * 100, "currency": "USD", "interval": "month", "sallyport": {"near_limit": policy}}
