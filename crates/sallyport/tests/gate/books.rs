@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::Billed;
 
+use crate::client::Answer;
 use crate::world::World;
 
 static LIST: LazyLock<Value> =
@@ -112,6 +113,15 @@ pub(crate) fn exact(dollars: &str) -> u128 {
     assert!(rest.len() <= 9, "{dollars}");
     let rest = format!("{rest:0<9}");
     whole.parse::<u128>().expect("digits") * 1_000_000_000 + rest.parse::<u128>().expect("digits")
+}
+
+/// A refusal of money: status, type, code, the header that tells SDKs not to retry. Its words.
+pub(crate) fn refused(answer: &Answer, code: &str) -> String {
+    assert_eq!((answer.status, answer.error_code().as_str()), (429, code), "{}", answer.text());
+    assert_eq!(answer.header("x-should-retry"), Some("false"), "{}", answer.text());
+    let error = &answer.json()["error"];
+    assert_eq!(error["type"], "insufficient_quota");
+    error["message"].as_str().expect("words").to_owned()
 }
 
 impl World {
