@@ -5,8 +5,9 @@
 //! purses before it is written; ends of requests that could not be written stay in the queue, in their order; an answer
 //! that was lost does no harm, because targets are absolute and rows have ids.
 //!
-//! How much is kept in stock: as much again as was in use at the last peak, and at least two of the largest holds
-//! lately, but no more than an eighth of the room under the limit. That is a *step* of the watermark, and bounds what a
+//! How much is kept in stock: as much again as was in use at the last peak, what a second of spending takes (a disk that
+//! stalls for less stops nobody), and at least two of the largest holds lately, but no more than an eighth of the room
+//! under the limit. That is a *step* of the watermark, and bounds what a
 //! crash leaves charged beyond the holds in flight. The lease itself is up to ten steps.
 
 use std::collections::{HashMap, HashSet};
@@ -33,6 +34,9 @@ const STEPS: i64 = 10;
 /// The part of the room under a limit that is kept in stock at most.
 const STOCK_PART: i64 = 8;
 
+/// Turns of a second.
+const TURNS: i64 = 20;
+
 /// Time without use after which a lease is returned. The next request then waits for one write; before that it does
 /// not, however seldom the account is used.
 const IDLE_SECONDS: i64 = 60;
@@ -47,6 +51,8 @@ struct Tracked {
     lease: i64,
     /// Most in use, fading by a sixteenth each turn.
     peak: i64,
+    /// What was settled lately, fading by a part of [`TURNS`] each turn: a second's worth, more where turns are slow.
+    settled_lately: i64,
     /// When it was used last, Unix seconds.
     used_at: i64,
 }
@@ -167,11 +173,14 @@ impl Keeper {
             account: Arc::clone(account),
             lease: 0,
             peak: 0,
+            settled_lately: 0,
             used_at: now,
         });
         let used = account.used().saturating_sub(journaled).max(0);
         // What was settled since the last turn counts too: as much will be, until the next one is written.
         tracked.peak = account.used().max(tracked.peak - tracked.peak / 16);
+        tracked.settled_lately = (tracked.settled_lately - tracked.settled_lately / TURNS).saturating_add(journaled);
+        let stock = tracked.peak.max(tracked.settled_lately).max(2 * account.fading_largest_hold());
         if !is_idle {
             tracked.used_at = now;
         }
@@ -182,7 +191,7 @@ impl Keeper {
         let asked = account.take_asked();
         let step = match is_closed || is_over || account.is_shadow() {
             true => 0,
-            false => tracked.peak.max(2 * account.fading_largest_hold()).min(room / STOCK_PART).max(asked.min(room)),
+            false => stock.min(room / STOCK_PART).max(asked.min(room)),
         };
         let in_use = amount(used);
         if account.is_shadow() {
