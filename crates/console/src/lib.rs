@@ -20,9 +20,14 @@ mod audit;
 mod buckets;
 mod costs;
 mod estimates;
+mod findings;
 mod forecast;
 mod holds;
+mod housekeeping;
 mod input;
+mod key_life;
+mod key_policy;
+mod key_terms;
 mod limits;
 mod money_settings;
 mod new;
@@ -41,6 +46,9 @@ mod terms;
 mod usage;
 mod webhooks;
 
+pub use findings::Noticed;
+pub use housekeeping::Keeping;
+pub use key_life::{Deliveries, NewSecret};
 pub use prices::table_in_force;
 pub use start::Started;
 
@@ -130,6 +138,7 @@ pub struct Console {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     money: Money,
+    keeping: Keeping,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -145,6 +154,7 @@ struct Event {
 
 impl Console {
     /// A control plane over a store and the directory loaded from it.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that the binary wires, named once")]
     pub fn new(
         registry: Arc<dyn Registry>,
         directory: Arc<Directory>,
@@ -153,8 +163,9 @@ impl Console {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         money: Money,
+        keeping: Keeping,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, money, writing: Mutex::new(()) }
+        Console { registry, directory, pepper, shape, clock, random, money, keeping, writing: Mutex::new(()) }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.
@@ -172,6 +183,10 @@ impl Console {
     async fn answer(&self, call: &Call<'_>) -> Answer {
         if call.endpoint.method == Method::Get {
             return self.perform(call).await;
+        }
+        if call.endpoint.path.ends_with("/rotate") {
+            // It waits for its turn by itself, and not while a secret is delivered.
+            return self.rotate_key(call).await;
         }
         let _one_at_a_time = self.writing.lock().await;
         if call.caller.revocation.is_revoked() {
@@ -196,6 +211,7 @@ impl Console {
             (Get, "/projects/{project_id}/api_keys") => self.list_project_keys(call),
             (Post, "/projects/{project_id}/api_keys") => self.create_project_key(call).await,
             (Get, "/projects/{project_id}/api_keys/{api_key_id}") => self.retrieve_project_key(call),
+            (Post, "/projects/{project_id}/api_keys/{api_key_id}") => self.update_key(call).await,
             (Delete, "/projects/{project_id}/api_keys/{api_key_id}") => self.delete_project_key(call).await,
             (Get, "/projects/{project_id}/service_accounts") => self.list_service_accounts(call),
             (Post, "/projects/{project_id}/service_accounts") => self.create_service_account(call).await,
