@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use testkit::Script;
 
+use crate::alerts::Receiver;
 use crate::client::{Answer, request};
+use crate::operation::command;
 use crate::world::World;
 
 fn keys(world: &World) -> String {
@@ -229,6 +231,95 @@ fn who_tries_unknown_keys_is_noticed_and_locks_nobody_out() {
     assert_eq!((last.status, last.error_code().as_str()), (429, "too_many_unknown_keys"));
     assert!(last.header("retry-after").is_some());
     assert_eq!(text(&findings(&world, "key.unknown_keys", 1)[0], "address"), "127.0.0.1");
+}
+
+#[test]
+fn a_rotated_secret_goes_where_the_operator_said_and_webhooks_hear_of_it_without_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, got) = (folder.path().join("search-key"), folder.path().join("got"));
+    let config = format!(
+        "[[key_delivery]]\nname = \"search\"\nfile = {file:?}\n[[key_delivery]]\nname = \"tool\"\ncommand = [\"sh\", \"-c\", \"cat > {}\"]\n\
+         [[key_delivery]]\nname = \"broken\"\ncommand = [\"false\"]\n",
+        got.display()
+    );
+    let world = World::with(&config);
+    let receiver = Receiver::start(&[204]);
+    let webhook = world
+        .call(&world.admin_key, "POST", "/v1/sallyport/webhooks", &json!({"name": "w", "url": receiver.url}))
+        .json();
+    let made = make(&world, json!({"name": "k"}));
+    let id = text(&made, "id");
+    for (name, path) in [("search", &file), ("tool", &got)] {
+        let shown = act(&world, id, "rotate", &json!({"deliver_to": name, "overlap_seconds": 60})).json();
+        assert!(shown.get("value").is_none() && shown["sallyport"]["former_secret"].is_object(), "{shown}");
+        let secret = std::fs::read_to_string(path).expect("delivered");
+        assert_eq!(world.call(secret.trim(), "GET", "/v1/models", &Value::Null).status, 200);
+    }
+    let failed = act(&world, id, "rotate", &json!({"deliver_to": "broken"}));
+    assert!(failed.status == 400 && failed.text().contains("stays in force"), "{}", failed.text());
+    let secret = std::fs::read_to_string(&got).expect("delivered");
+    assert_eq!(world.call(secret.trim(), "GET", "/v1/models", &Value::Null).status, 200);
+    let refused = act(&world, id, "rotate", &json!({"deliver_to": "/tmp/elsewhere"}));
+    assert!(refused.status == 400 && refused.text().contains("broken, search, tool"), "{}", refused.text());
+    world.until("three notices", || receiver.notices(text(&webhook, "secret")).len() == 3);
+    let notices = receiver.notices(text(&webhook, "secret"));
+    let kinds: Vec<&str> = notices.iter().filter_map(|(_, notice)| notice["type"].as_str()).collect();
+    assert_eq!(kinds, ["api_key.rotated", "api_key.rotated", "api_key.rotation_failed"]);
+    let told: String = notices.iter().map(|(_, notice)| notice.to_string()).collect();
+    assert!(!told.contains(secret.trim()) && told.contains(id), "{told}");
+}
+
+#[test]
+fn the_command_line_leads_a_key_through_its_life() {
+    let world = World::new();
+    let project = world.project_id.clone();
+    let said = |arguments: &[&str]| command(&world, arguments);
+    let (ok, made) = said(&[
+        "key",
+        "create",
+        &project,
+        "ci",
+        "--scope",
+        "model.request",
+        "--model",
+        "gpt-4o*",
+        "--from",
+        "127.0.0.1",
+        "--budget",
+        "5",
+        "--requests-per-minute",
+        "100",
+    ]);
+    assert!(ok, "{made}");
+    let first = made.lines().next().expect("a secret").to_owned();
+    let (_, listed) = said(&["key", "list", &project, "--json"]);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let key = listed.as_array().and_then(|keys| keys.iter().find(|key| key["name"] == "ci")).expect("listed");
+    let id = text(key, "id").to_owned();
+    assert_eq!(world.call(&first, "POST", "/v1/chat/completions", &chat("gpt-4o")).status, 200);
+    assert_eq!(world.call(&first, "POST", "/v1/chat/completions", &chat("gpt-5")).status, 403);
+    assert!(said(&["key", "update", &project, &id, "--model", "gpt-5*"]).1.contains("is changed"));
+    assert_eq!(world.call(&first, "POST", "/v1/chat/completions", &chat("gpt-5")).status, 200);
+    let (_, rotated) = said(&["key", "rotate", &project, &id, "--overlap-seconds", "0"]);
+    let second = rotated.lines().next().expect("a secret");
+    assert_eq!(world.call(&first, "GET", "/v1/models", &Value::Null).status, 401);
+    assert_eq!(world.call(second, "GET", "/v1/models", &Value::Null).status, 200);
+    assert!(said(&["key", "suspend", &project, &id, "--reason", "a test"]).1.contains("is suspended"));
+    assert_eq!(world.call(second, "GET", "/v1/models", &Value::Null).error_code(), "api_key_suspended");
+    assert!(said(&["key", "resume", &project, &id]).1.contains("in force again"));
+    let (_, shown) = said(&["key", "show", &project, &id]);
+    assert!(shown.contains("\"last_used_at\"") && !shown.contains(second), "{shown}");
+    assert!(said(&["key", "policy", "--lifetime-seconds-max", "3600"]).1.contains("3600"));
+    assert!(said(&["key", "stale", "--days", "1"]).1.contains("over_lifetime_max"));
+    world.raw(&request(
+        "GET",
+        "/v1/models",
+        &[("Authorization", &format!("Bearer {second}")), ("Origin", "https://a.example")],
+        b"",
+    ));
+    findings(&world, "key.browser_use", 1);
+    assert!(said(&["finding", "list"]).1.contains("key.browser_use"));
+    assert!(said(&["key", "revoke", &project, &id]).1.contains("is revoked"));
 }
 
 /// What the machine does to one of its keys.
