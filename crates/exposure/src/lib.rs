@@ -12,14 +12,14 @@
 //!
 //! Left out: whose a token is, what is revoked, where incidents are kept.
 
-//pub mod difference;
+pub mod difference;
 pub mod github;
-//pub mod profile;
-//pub mod proposal;
-//pub mod report;
 mod moment;
+pub mod profile;
+pub mod proposal;
+pub mod report;
 
 pub use moment::utc;
 
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;
