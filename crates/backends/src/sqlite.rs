@@ -9,8 +9,11 @@ mod alerts;
 mod audit;
 mod check;
 mod figures;
+mod findings;
 mod ids;
 mod journal;
+mod key_uses;
+mod keys;
 mod limits;
 mod names;
 mod outbox;
@@ -60,6 +63,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_audit_lookup.sql"),
     include_str!("../../../migrations/sqlite/0003_money.sql"),
     include_str!("../../../migrations/sqlite/0004_sent.sql"),
+    include_str!("../../../migrations/sqlite/0005_key_life.sql"),
 ];
 
 /// Why the database cannot be opened.

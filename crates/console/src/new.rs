@@ -52,6 +52,7 @@ impl Maker<'_> {
     /// A new key.
     pub(crate) fn key(&self, meant: &KeyFor<'_>) -> NewKey {
         let secret = self.shape.mint(meant.kind, self.random);
+        let now = self.clock.unix_seconds();
         let record = Key {
             id: KeyId::new(self.id(KeyId::PREFIX)),
             kind: meant.kind,
@@ -60,10 +61,17 @@ impl Maker<'_> {
             name: meant.name.to_owned(),
             digest: self.pepper.digest(secret.expose()),
             redacted: redacted(&secret),
-            created_at: self.clock.unix_seconds(),
+            created_at: now,
+            secret_created_at: now,
             created_by: meant.created_by.cloned(),
             expires_at: meant.expires_at,
+            former: None,
             rates: Default::default(),
+            bounds: Default::default(),
+            browser_use: Default::default(),
+            suspension: None,
+            rotation: None,
+            is_decoy: false,
         };
         NewKey { record, secret }
     }

@@ -88,6 +88,7 @@ impl Console {
             residency: residency(&fields)?,
             money: Default::default(),
             rates: Default::default(),
+            key_policy: Default::default(),
         };
         self.refuse_taken(&project)?;
         let payload = json!({"id": project.id.as_str(), "data": changes(&project)});

@@ -38,6 +38,7 @@ impl Console {
             id: OrganizationId::new(maker.id(OrganizationId::PREFIX)),
             name: "Sallyport".into(),
             created_at: now,
+            key_policy: Default::default(),
         };
         let project = Project {
             id: ProjectId::new(maker.id(ProjectId::PREFIX)),
@@ -50,6 +51,7 @@ impl Console {
             residency: None,
             money: Default::default(),
             rates: Default::default(),
+            key_policy: Default::default(),
         };
         let key = |kind, name, project| {
             maker.key(&KeyFor { kind, name, project, service_account: None, created_by: None, expires_at: None })

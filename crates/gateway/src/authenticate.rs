@@ -45,16 +45,16 @@ pub(crate) fn authenticate(gate: &Gate, headers: &HeaderMap) -> Result<Caller, R
         );
         Refusal::new(Reason::UnknownKey, public)
     })?;
+    if key.has_expired(gate.clock.unix_seconds()) {
+        return Err(Refusal::new(
+            Reason::RevokedKey,
+            "This API key has expired. Ask the gate's operator for a new one.",
+        ));
+    }
     if key.revocation.is_revoked() {
         return Err(Refusal::new(
             Reason::RevokedKey,
             "This API key was revoked. Ask the gate's operator for a new one.",
-        ));
-    }
-    if key.key.expires_at.is_some_and(|expires_at| expires_at <= gate.clock.unix_seconds()) {
-        return Err(Refusal::new(
-            Reason::RevokedKey,
-            "This API key has expired. Ask the gate's operator for a new one.",
         ));
     }
     let project = match &key.key.project {

@@ -2,10 +2,12 @@
 //!
 //! Each function panics with words when the backend breaks the promise in its name.
 
+mod findings;
 mod money;
 mod outbox;
 mod reports;
 
+pub use findings::{findings_are_counted_and_paged, uses_are_added_and_never_go_back};
 pub use outbox::{
     a_delivery_ends_delivered_or_dead, a_late_alert_fires_with_its_act, a_notice_goes_once_to_each_channel,
     alerts_fire_once_a_month,
@@ -21,6 +23,7 @@ use keys::{Kind, Pepper, Sealed};
 use rates::Limits;
 use serde_json::json;
 
+use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension};
 use crate::limits::SpendLimit;
 use crate::money::{MoneySettings, ProjectRates};
 use crate::ports::{Act, AuditCursor, AuditFilter, AuditPage, Owners, RecordedAct, Registry, Seals, StoreError};
@@ -41,6 +44,7 @@ fn project(id: &str) -> Project {
         residency: Some("EU_STORAGE_PROCESSING".into()),
         money: MoneySettings::default(),
         rates: ProjectRates::default(),
+        key_policy: KeyPolicy { lifetime_seconds_max: Some(86_400), stale_after_days: Some(30) },
     }
 }
 
@@ -54,9 +58,16 @@ fn key(id: &str, project: Option<&str>, account: Option<&str>) -> Key {
         digest: Pepper::new(&[3; 32]).digest(id),
         redacted: "sp-proj_****abcd".into(),
         created_at: 1_700_000_001,
+        secret_created_at: 1_700_000_002,
         created_by: Some(KeyId::new("key_maker")),
         expires_at: Some(1_800_000_000),
+        former: None,
         rates: Limits::NONE,
+        bounds: KeyBounds::default(),
+        browser_use: BrowserUse::Refuse,
+        suspension: None,
+        rotation: None,
+        is_decoy: false,
     }
 }
 
@@ -82,9 +93,44 @@ fn event(number: i64, kind: &'static str) -> AuditEvent {
     }
 }
 
+fn organization(key_policy: KeyPolicy) -> Organization {
+    Organization { id: OrganizationId::new("org-a"), name: "A".into(), created_at: 1_700_000_000, key_policy }
+}
+
+/// A key with everything that a key can have.
+fn full_key(id: &str) -> Key {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let former_digest = Pepper::new(&[3; 32]).digest(&format!("former {id}"));
+    Key {
+        former: Some(FormerSecret {
+            digest: former_digest,
+            redacted: "sp-proj_****wxyz".into(),
+            expires_at: 1_700_000_900,
+        }),
+        bounds: KeyBounds {
+            scopes: words(&["model.request"]),
+            models: words(&["gpt-4o*"]),
+            endpoints: words(&["/v1/chat/completions"]),
+            addresses: vec!["10.0.0.0/8".parse().expect("a network"), "2001:db8::1/128".parse().expect("a network")],
+            client_secret_origins: words(&["https://app.example"]),
+        },
+        browser_use: BrowserUse::Suspend,
+        suspension: Some(Suspension { at: 1_700_000_500, reason: "on a slide".into() }),
+        rotation: Some(RotationPlan {
+            every_seconds: 86_400,
+            overlap_seconds: 3_600,
+            next_at: 1_700_086_400,
+            deliver_to: "billing".into(),
+            last_error: Some("the disk was full".into()),
+        }),
+        is_decoy: true,
+        ..key(id, Some("proj_a"), None)
+    }
+}
+
 fn bootstrap() -> Act {
     Act::Bootstrap {
-        organization: Organization { id: OrganizationId::new("org-a"), name: "A".into(), created_at: 1_700_000_000 },
+        organization: organization(KeyPolicy::default()),
         project: Project { is_default: true, ..project("proj_a") },
         keys: vec![key("key_admin", None, None), key("key_first", Some("proj_a"), None)],
     }
@@ -106,6 +152,15 @@ fn acts() -> Vec<Act> {
         Act::UpdateServiceAccount(ServiceAccount { name: "android".into(), ..account("svc_acct_2") }),
         Act::CreateKey(key("key_second", Some("proj_a"), None)),
         Act::DeleteKey(KeyId::new("key_first")),
+        Act::CreateKey(full_key("key_full")),
+        Act::UpdateKey(Key { is_decoy: true, ..key("key_full", Some("proj_a"), None) }),
+        Act::UpdateKey(full_key("key_full")),
+        Act::UpdateKey(Key {
+            digest: Pepper::new(&[3; 32]).digest("rotated"),
+            redacted: "sp-proj_****efgh".into(),
+            ..full_key("key_full")
+        }),
+        Act::UpdateOrganization(organization(KeyPolicy { lifetime_seconds_max: Some(1), stale_after_days: None })),
         Act::DeleteServiceAccount(ServiceAccountId::new("svc_acct_1")),
     ];
     acts.extend(money::acts());

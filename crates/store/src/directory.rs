@@ -2,8 +2,9 @@
 //!
 //! Promises: readers never wait and never see half a change; a change copies one small shard, however many projects
 //! there are; a key that is deleted, whose service account is deleted or whose project is archived is tripped before
-//! [`Directory::apply`] returns, and with it every stream that waits on it; a page of a list costs the same however
-//! long the list is.
+//! [`Directory::apply`] returns, and with it every stream that waits on it, and so is one that is suspended, a secret
+//! that a rotation put out of force, and, by [`Directory::expire`], one whose time is over; a page of a list costs the
+//! same however long the list is.
 
 mod order;
 mod sharded;
@@ -54,13 +55,24 @@ impl Revocation {
     }
 }
 
-/// A key in force.
+/// A secret in force, and the key that it belongs to.
 #[derive(Debug)]
 pub struct KeyEntry {
     /// The record.
     pub key: Key,
-    /// Tripped when the key is revoked; shared by all entries that the key has had.
+    /// What this secret is looked up by.
+    pub digest: Digest,
+    /// When this secret stops working: the key's own time, or that of its former secret.
+    pub expires_at: Option<i64>,
+    /// Tripped when the secret is revoked; shared by all entries that it has had since it was last in force.
     pub revocation: Arc<Revocation>,
+}
+
+impl KeyEntry {
+    /// Whether the secret's time is over.
+    pub fn has_expired(&self, now: i64) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
 }
 
 /// The configuration at one moment.
@@ -86,7 +98,7 @@ impl Snapshot {
         self.keys.get(digest)
     }
 
-    /// The key with this id.
+    /// The key with this id, by its secret in force.
     pub fn key_by_id(&self, id: &KeyId) -> Option<&Arc<KeyEntry>> {
         self.digests.get(id).and_then(|digest| self.keys.get(digest))
     }
@@ -116,14 +128,25 @@ impl Snapshot {
         self.service_accounts.values()
     }
 
-    /// All keys, in no order.
+    /// All keys, each by its secret in force, in no order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<KeyEntry>> {
-        self.keys.values()
+        self.keys.values().filter(|entry| entry.digest == entry.key.digest)
     }
 
-    fn add_key(&mut self, key: Key) {
+    /// Puts a key's secrets in; each keeps the revocation that `kept` has for it.
+    fn add_key(&mut self, key: &Key, kept: impl Fn(&Digest) -> Option<Arc<Revocation>>) {
         self.digests.insert(key.id.clone(), key.digest);
-        self.keys.insert(key.digest, Arc::new(KeyEntry { key, revocation: Arc::default() }));
+        for (digest, expires_at) in key.secrets() {
+            let revocation = kept(&digest).unwrap_or_default();
+            self.keys.insert(digest, Arc::new(KeyEntry { key: key.clone(), digest, expires_at, revocation }));
+        }
+    }
+
+    /// Takes a key's secrets out.
+    fn take_key(&mut self, id: &KeyId) -> Vec<Arc<KeyEntry>> {
+        let Some(entry) = self.key_by_id(id).cloned() else { return Vec::new() };
+        self.digests.remove(id);
+        entry.key.secrets().filter_map(|(digest, _)| self.keys.remove(&digest)).collect()
     }
 }
 
@@ -165,7 +188,7 @@ impl Directory {
             put_service_account(&mut snapshot, &mut order, account);
         }
         for key in records.keys {
-            put_key(&mut snapshot, &mut order, key);
+            put_key(&mut snapshot, &mut order, &key);
         }
         Directory { current: ArcSwap::from_pointee(snapshot), order: Mutex::new(order) }
     }
@@ -225,7 +248,7 @@ impl Directory {
             Act::Bootstrap { organization, project, keys } => {
                 next.organization = organization;
                 put_project(&mut next, &mut order, project);
-                keys.into_iter().for_each(|key| put_key(&mut next, &mut order, key));
+                keys.iter().for_each(|key| put_key(&mut next, &mut order, key));
             }
             Act::CreateProject(project) => put_project(&mut next, &mut order, project),
             Act::UpdateProject(project) => {
@@ -236,7 +259,7 @@ impl Directory {
             }
             Act::CreateServiceAccount(account, key) => {
                 put_service_account(&mut next, &mut order, account);
-                key.into_iter().for_each(|key| put_key(&mut next, &mut order, key));
+                key.iter().for_each(|key| put_key(&mut next, &mut order, key));
             }
             Act::UpdateServiceAccount(account) => put_service_account(&mut next, &mut order, account),
             Act::DeleteServiceAccount(id) => {
@@ -247,9 +270,10 @@ impl Directory {
                     order.remove_service_account(&account);
                 }
             }
-            Act::CreateKey(key) => put_key(&mut next, &mut order, key),
+            Act::CreateKey(key) => put_key(&mut next, &mut order, &key),
             Act::DeleteKey(id) => tripped.extend(remove_key(&mut next, &mut order, &id)),
-            Act::UpdateKey(key) => update_key(&mut next, key),
+            Act::UpdateKey(key) => tripped = update_key(&mut next, &mut order, &key),
+            Act::UpdateOrganization(organization) => next.organization = organization,
             // Limits and what was spent are the ledger's.
             Act::PutLimit(_) | Act::DeleteLimit(_) | Act::LowerEstimate { .. } => {}
             Act::PutAlert(alert) => drop(Arc::make_mut(&mut next.alerts).insert(alert.id.clone(), alert)),
@@ -261,6 +285,15 @@ impl Directory {
         }
         self.current.store(Arc::new(next));
         tripped.iter().for_each(|entry| entry.revocation.trip());
+    }
+
+    /// Trips every secret whose time is over, so that what runs on it ends; how many. Asked every second: it costs what
+    /// it finds.
+    pub fn expire(&self, now: i64) -> usize {
+        let due = self.order().take_expired(now);
+        let snapshot = self.snapshot();
+        let over = due.iter().filter_map(|digest| snapshot.key(digest)).filter(|entry| entry.has_expired(now));
+        over.map(|entry| entry.revocation.trip()).count()
     }
 
     /// The order of lists. A panic elsewhere leaves it whole: each change to it is one insertion or removal.
@@ -279,32 +312,46 @@ fn put_service_account(snapshot: &mut Snapshot, order: &mut Order, account: Serv
     snapshot.service_accounts.insert(account.id.clone(), Arc::new(account));
 }
 
-fn put_key(snapshot: &mut Snapshot, order: &mut Order, key: Key) {
-    order.put_key(&key);
-    snapshot.add_key(key);
+fn put_key(snapshot: &mut Snapshot, order: &mut Order, key: &Key) {
+    order.put_key(key);
+    snapshot.add_key(key, |_| None);
 }
 
-/// Puts another record of a key in force; what runs on the key goes on, and is cut with it.
-fn update_key(snapshot: &mut Snapshot, key: Key) {
-    let Some(before) = snapshot.keys.get(&key.digest) else { return };
-    let entry = KeyEntry { key, revocation: Arc::clone(&before.revocation) };
-    snapshot.keys.insert(entry.key.digest, Arc::new(entry));
+/// Puts another record of a key in force, and hands out what is to be tripped: secrets that it no longer has, and all of
+/// a key that is suspended. What runs on the others goes on, and is cut with them.
+fn update_key(snapshot: &mut Snapshot, order: &mut Order, key: &Key) -> Vec<Arc<KeyEntry>> {
+    let before = snapshot.take_key(&key.id);
+    if before.is_empty() {
+        return before;
+    }
+    let goes_on = |entry: &Arc<KeyEntry>, digest: &Digest| {
+        key.suspension.is_none() && entry.digest == *digest && !entry.revocation.is_revoked()
+    };
+    let kept = |digest: &Digest| {
+        let entry = before.iter().find(|entry| goes_on(entry, digest))?;
+        Some(Arc::clone(&entry.revocation))
+    };
+    order.put_key(key);
+    snapshot.add_key(key, kept);
+    let is_kept = |entry: &Arc<KeyEntry>| key.secrets().any(|(digest, _)| goes_on(entry, &digest));
+    before.into_iter().filter(|entry| !is_kept(entry)).collect()
 }
 
-/// Takes a key out; it is tripped once the snapshot without it is in force.
-fn remove_key(snapshot: &mut Snapshot, order: &mut Order, id: &KeyId) -> Option<Arc<KeyEntry>> {
-    let digest = snapshot.digests.remove(id)?;
-    let entry = snapshot.keys.remove(&digest)?;
-    order.remove_key(&entry.key);
-    Some(entry)
+/// Takes a key out; its secrets are tripped once the snapshot without them is in force.
+fn remove_key(snapshot: &mut Snapshot, order: &mut Order, id: &KeyId) -> Vec<Arc<KeyEntry>> {
+    let entries = snapshot.take_key(id);
+    if let Some(entry) = entries.first() {
+        order.remove_key(&entry.key);
+    }
+    entries
 }
 
 /// Gives an archived project's keys new entries and hands out the old ones to be tripped: what runs on them ends, and
 /// who comes with them later is told that the project is archived, as after a restart.
 fn renew_keys(snapshot: &mut Snapshot, order: &Order, project: &ProjectId) -> Vec<Arc<KeyEntry>> {
     let ids = order.keys(Some(project)).iter().map(|(_, id)| KeyId::new(id.clone()));
-    let old: Vec<_> = ids.filter_map(|id| snapshot.key_by_id(&id).cloned()).collect();
-    old.iter().for_each(|entry| snapshot.add_key(entry.key.clone()));
+    let old: Vec<_> = ids.flat_map(|id| snapshot.take_key(&id)).collect();
+    old.iter().for_each(|entry| snapshot.add_key(&entry.key, |_| None));
     old
 }
 

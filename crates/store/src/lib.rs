@@ -12,6 +12,8 @@
 mod alerts;
 pub mod conformance;
 mod directory;
+mod findings;
+mod key_life;
 mod limits;
 mod money;
 mod ports;
@@ -22,6 +24,10 @@ mod usage;
 
 pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
 pub use directory::{Directory, KeyEntry, Page, Revocation, Sharded, Snapshot, Span};
+pub use findings::{Finding, FindingFilter, Findings, KeyUse, KeyUses, LastUse, Severity};
+pub use key_life::{
+    BrowserUse, FormerSecret, KeyBounds, KeyPolicy, OVERLAP_SECONDS_MAX, RotationPlan, Suspension, fits,
+};
 pub use limits::{NearLimit, Period, Raise, Scope, SpendLimit, Window};
 pub use money::{ALL_MODELS, Abandoned, MoneySettings, PriceOverride, ProjectRates};
 pub use ports::{

@@ -61,8 +61,10 @@ pub enum Act {
     CreateKey(Key),
     /// A key goes.
     DeleteKey(KeyId),
-    /// A key as it is from now on: other rate limits.
+    /// A key as it is from now on: other limits or restrictions, a new secret, suspended, resumed.
     UpdateKey(Key),
+    /// The organization as it is from now on: another key policy.
+    UpdateOrganization(Organization),
     /// A limit as it is from now on, new or changed.
     PutLimit(SpendLimit),
     /// A limit goes.
@@ -110,6 +112,7 @@ impl Act {
             Act::CreateKey(key) => vec![created(key)],
             Act::DeleteKey(id) => vec![("api_key.deleted", id.as_str())],
             Act::UpdateKey(key) => vec![("api_key.updated", key.id.as_str())],
+            Act::UpdateOrganization(organization) => vec![("organization.updated", organization.id.as_str())],
             Act::PutLimit(limit) => vec![("spend_limit.updated", limit.id.as_str())],
             Act::DeleteLimit(limit) => vec![("spend_limit.deleted", limit.id.as_str())],
             Act::PutAlert(alert) => vec![("spend_alert.updated", alert.id.as_str())],

@@ -7,6 +7,7 @@ use keys::{Digest, Kind};
 use rates::Limits;
 use serde_json::Value;
 
+use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension};
 use crate::money::{MoneySettings, ProjectRates};
 
 // Ids are shared words: a request's row takes copies of some, and a copy costs no memory.
@@ -53,6 +54,8 @@ pub struct Organization {
     pub name: String,
     /// When it was made.
     pub created_at: i64,
+    /// What the keys of all its projects are held to, and its admin keys.
+    pub key_policy: KeyPolicy,
 }
 
 /// A project: keys, limits and objects belong to one.
@@ -78,6 +81,8 @@ pub struct Project {
     pub money: MoneySettings,
     /// Its rate limits.
     pub rates: ProjectRates,
+    /// What its keys are held to, beside the organization's.
+    pub key_policy: KeyPolicy,
 }
 
 impl Project {
@@ -102,7 +107,7 @@ pub struct ServiceAccount {
     pub created_at: i64,
 }
 
-/// A key, without its secret.
+/// A key, without its secrets: the one in force and, for a time after a rotation, the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// Id.
@@ -115,18 +120,40 @@ pub struct Key {
     pub service_account: Option<ServiceAccountId>,
     /// Name.
     pub name: String,
-    /// What it is looked up by.
+    /// What it is looked up by: the digest of the secret in force.
     pub digest: Digest,
     /// What lists show.
     pub redacted: String,
     /// When it was made.
     pub created_at: i64,
+    /// When the secret in force was made.
+    pub secret_created_at: i64,
     /// The key that made it; `None` at the first start and offline.
     pub created_by: Option<KeyId>,
-    /// When it stops working.
+    /// When the secret in force stops working.
     pub expires_at: Option<i64>,
+    /// The secret before.
+    pub former: Option<FormerSecret>,
     /// Its rate limits.
     pub rates: Limits,
+    /// What it is restricted to.
+    pub bounds: KeyBounds,
+    /// What happens when it is used from a browser.
+    pub browser_use: BrowserUse,
+    /// Present while it is suspended.
+    pub suspension: Option<Suspension>,
+    /// How it is rotated by itself.
+    pub rotation: Option<RotationPlan>,
+    /// It looks real and opens nothing: whoever uses it found it where he should not have looked.
+    pub is_decoy: bool,
+}
+
+impl Key {
+    /// The digests that it is found by, each with the time at which that ends.
+    pub fn secrets(&self) -> impl Iterator<Item = (Digest, Option<i64>)> {
+        let former = self.former.as_ref().map(|former| (former.digest, Some(former.expires_at)));
+        std::iter::once((self.digest, self.expires_at)).chain(former)
+    }
 }
 
 /// Who did an administrative act.

@@ -1,18 +1,17 @@
 //! Projects, service accounts and keys; every act.
 
 use async_trait::async_trait;
-use keys::{Digest, Kind};
 use ledger::Estimate;
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite as Driver, SqliteConnection};
 use store::{
-    Act, AuditFilter, AuditPage, Key, KeyId, Organization, OrganizationId, PriceOverride, Project, ProjectId,
-    RecordedAct, Records, Registry, ServiceAccount, ServiceAccountId, StoreError,
+    Act, AuditFilter, AuditPage, Organization, OrganizationId, PriceOverride, Project, ProjectId, RecordedAct, Records,
+    Registry, ServiceAccount, ServiceAccountId, StoreError,
 };
 
 use super::series::Known;
-use super::{Sqlite, alerts, audit, limits, outbox, refused, settings, settling, usage};
+use super::{Sqlite, alerts, audit, keys, limits, outbox, refused, settings, settling, usage};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -36,16 +35,16 @@ impl Registry for Sqlite {
         let Some(organization) = organization else { return Ok(None) };
         let projects = sqlx::query("SELECT * FROM project").fetch_all(&mut *read).await.map_err(refused)?;
         let accounts = sqlx::query("SELECT * FROM service_account").fetch_all(&mut *read).await.map_err(refused)?;
-        let keys = sqlx::query("SELECT * FROM api_key").fetch_all(&mut *read).await.map_err(refused)?;
         Ok(Some(Records {
             organization: Organization {
                 id: OrganizationId::new(text(&organization, "id")?),
                 name: text(&organization, "name")?,
                 created_at: column(&organization, "created_at")?,
+                key_policy: parse(&text(&organization, "key_policy")?)?,
             },
             projects: projects.iter().map(project).collect::<Result<_, _>>()?,
             service_accounts: accounts.iter().map(service_account).collect::<Result<_, _>>()?,
-            keys: keys.iter().map(key).collect::<Result<_, _>>()?,
+            keys: keys::load(&mut read).await?,
             limits: limits::load(&mut read).await?,
             alerts: alerts::load(&mut read).await?,
             webhooks: outbox::load_webhooks(&mut read).await?,
@@ -62,16 +61,17 @@ impl Registry for Sqlite {
 async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done {
     match act {
         Act::Bootstrap { organization, project, keys } => {
-            sqlx::query("INSERT INTO organization (id, name, created_at) VALUES (?, ?, ?)")
+            sqlx::query("INSERT INTO organization (id, name, created_at, key_policy) VALUES (?, ?, ?, ?)")
                 .bind(organization.id.as_str())
                 .bind(&organization.name)
                 .bind(organization.created_at)
+                .bind(settings::written(&organization.key_policy)?)
                 .execute(&mut *connection)
                 .await
                 .map_err(refused)?;
             insert_project(connection, project).await?;
             for key in keys {
-                insert_key(connection, key).await?;
+                keys::insert(connection, key).await?;
             }
             Ok(())
         }
@@ -80,7 +80,7 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
         Act::CreateServiceAccount(account, key) => {
             insert_service_account(connection, account).await?;
             match key {
-                Some(key) => insert_key(connection, key).await,
+                Some(key) => keys::insert(connection, key).await,
                 None => Ok(()),
             }
         }
@@ -92,11 +92,16 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
         Act::DeleteServiceAccount(id) => {
             one(sqlx::query("DELETE FROM service_account WHERE id = ?").bind(id.as_str()).execute(connection).await)
         }
-        Act::CreateKey(key) => insert_key(connection, key).await,
+        Act::CreateKey(key) => keys::insert(connection, key).await,
         Act::DeleteKey(id) => {
             one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await)
         }
-        Act::UpdateKey(key) => update_key(connection, key).await,
+        Act::UpdateKey(key) => keys::update(connection, key).await,
+        Act::UpdateOrganization(organization) => {
+            let query = sqlx::query("UPDATE organization SET name = ?, key_policy = ? WHERE id = ?");
+            let query = query.bind(&organization.name).bind(settings::written(&organization.key_policy)?);
+            one(query.bind(organization.id.as_str()).execute(connection).await)
+        }
         Act::PutLimit(limit) => limits::put(connection, limit).await,
         Act::DeleteLimit(limit) => limits::delete(connection, &limit.id).await,
         Act::PutAlert(alert) => alerts::put(connection, alert, now).await,
@@ -135,23 +140,25 @@ pub(super) fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>) 
 async fn insert_project(connection: &mut SqliteConnection, project: &Project) -> Done {
     let query = sqlx::query(
         "INSERT INTO project (id, name, created_at, archived_at, is_default, synonyms, external_key_id, residency, money, \
-         rates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         rates, key_policy) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     let query = query.bind(project.id.as_str()).bind(&project.name).bind(project.created_at).bind(project.archived_at);
     let query = query.bind(project.is_default).bind(json!(project.synonyms).to_string());
     let query = query.bind(&project.external_key_id).bind(&project.residency);
     let query = query.bind(settings::money_text(&project.money)?);
-    one(query.bind(settings::project_rates_text(&project.rates)?).execute(connection).await)
+    let query = query.bind(settings::project_rates_text(&project.rates)?);
+    one(query.bind(settings::written(&project.key_policy)?).execute(connection).await)
 }
 
 async fn update_project(connection: &mut SqliteConnection, project: &Project) -> Done {
     let query = sqlx::query(
         "UPDATE project SET name = ?, archived_at = ?, synonyms = ?, external_key_id = ?, residency = ?, money = ?, \
-         rates = ? WHERE id = ?",
+         rates = ?, key_policy = ? WHERE id = ?",
     );
     let query = query.bind(&project.name).bind(project.archived_at).bind(json!(project.synonyms).to_string());
     let query = query.bind(&project.external_key_id).bind(&project.residency);
     let query = query.bind(settings::money_text(&project.money)?).bind(settings::project_rates_text(&project.rates)?);
+    let query = query.bind(settings::written(&project.key_policy)?);
     one(query.bind(project.id.as_str()).execute(connection).await)
 }
 
@@ -160,25 +167,6 @@ async fn insert_service_account(connection: &mut SqliteConnection, account: &Ser
         sqlx::query("INSERT INTO service_account (id, project_id, name, role, created_at) VALUES (?, ?, ?, ?, ?)");
     let query = query.bind(account.id.as_str()).bind(account.project.as_str()).bind(&account.name);
     one(query.bind(&account.role).bind(account.created_at).execute(connection).await)
-}
-
-async fn insert_key(connection: &mut SqliteConnection, key: &Key) -> Done {
-    let query = sqlx::query(
-        "INSERT INTO api_key (id, kind, project_id, service_account_id, name, digest, redacted, created_at, created_by, \
-         expires_at, rates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    );
-    let query = query.bind(key.id.as_str()).bind(key.kind.word()).bind(key.project.as_ref().map(ProjectId::as_str));
-    let query = query.bind(key.service_account.as_ref().map(ServiceAccountId::as_str)).bind(&key.name);
-    let query = query.bind(&key.digest.as_bytes()[..]).bind(&key.redacted).bind(key.created_at);
-    let query = query.bind(key.created_by.as_ref().map(KeyId::as_str)).bind(key.expires_at);
-    one(query.bind(settings::limits_text(&key.rates)?).execute(connection).await)
-}
-
-/// What may change of a key; whose it is and what it is looked up by stay.
-async fn update_key(connection: &mut SqliteConnection, key: &Key) -> Done {
-    let query = sqlx::query("UPDATE api_key SET name = ?, expires_at = ?, rates = ? WHERE id = ?");
-    let query = query.bind(&key.name).bind(key.expires_at).bind(settings::limits_text(&key.rates)?);
-    one(query.bind(key.id.as_str()).execute(connection).await)
 }
 
 async fn load_prices(connection: &mut SqliteConnection) -> Result<Vec<PriceOverride>, StoreError> {
@@ -214,6 +202,7 @@ fn project(row: &SqliteRow) -> Result<Project, StoreError> {
         residency: column(row, "residency")?,
         money: settings::money(&text(row, "money")?)?,
         rates: settings::project_rates(&text(row, "rates")?)?,
+        key_policy: parse(&text(row, "key_policy")?)?,
     })
 }
 
@@ -224,25 +213,5 @@ fn service_account(row: &SqliteRow) -> Result<ServiceAccount, StoreError> {
         name: text(row, "name")?,
         role: text(row, "role")?,
         created_at: column(row, "created_at")?,
-    })
-}
-
-fn key(row: &SqliteRow) -> Result<Key, StoreError> {
-    let optional = |name| column::<Option<String>>(row, name);
-    let word = text(row, "kind")?;
-    let digest: Vec<u8> = column(row, "digest")?;
-    let digest: [u8; 32] = digest.try_into().map_err(|_| StoreError::Corrupt("a digest is not 32 bytes".into()))?;
-    Ok(Key {
-        id: KeyId::new(text(row, "id")?),
-        kind: Kind::from_word(&word).ok_or_else(|| StoreError::Corrupt(format!("key kind `{word}`")))?,
-        project: optional("project_id")?.map(ProjectId::new),
-        service_account: optional("service_account_id")?.map(ServiceAccountId::new),
-        name: text(row, "name")?,
-        digest: Digest::from(digest),
-        redacted: text(row, "redacted")?,
-        created_at: column(row, "created_at")?,
-        created_by: optional("created_by")?.map(KeyId::new),
-        expires_at: column(row, "expires_at")?,
-        rates: settings::limits(&text(row, "rates")?)?,
     })
 }

@@ -62,7 +62,8 @@ enum NearLimitShape {
 #[serde(transparent)]
 struct StoredNearLimit(#[serde(with = "NearLimitShape")] NearLimit);
 
-fn written(value: &impl Serialize) -> Result<String, StoreError> {
+/// What is stored as it is.
+pub(super) fn written(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 

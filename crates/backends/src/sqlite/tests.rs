@@ -30,6 +30,8 @@ conforms!(
     sealed_values_are_kept_once,
     a_notice_goes_once_to_each_channel,
     a_delivery_ends_delivered_or_dead,
+    findings_are_counted_and_paged,
+    uses_are_added_and_never_go_back,
 );
 
 #[tokio::test]
@@ -86,6 +88,7 @@ fn creation(number: usize, name: String) -> RecordedAct {
         residency: None,
         money: store::MoneySettings::default(),
         rates: store::ProjectRates::default(),
+        key_policy: Default::default(),
     };
     let event = AuditEvent {
         id: format!("audit_log-new-{number}"),

@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
+use keys::Digest;
+
 use crate::records::{Key, KeyId, Project, ProjectId, ServiceAccount, ServiceAccountId};
 
 /// Deleted objects whose place is remembered, so that a list that deletes as it goes can go on behind them.
@@ -36,6 +38,9 @@ pub(super) struct Order {
     account_keys: HashMap<ServiceAccountId, BTreeSet<Place>>,
     /// Real `proj_…` ids and the active project that lists them: each has one at most.
     claims: HashMap<String, ProjectId>,
+    /// Secrets by the time at which they stop working. One that was given another time stands here twice, and is held
+    /// against its entry when its turn comes.
+    expiries: BTreeSet<(i64, [u8; 32])>,
     gone: HashMap<String, i64>,
     gone_in_order: VecDeque<String>,
 }
@@ -96,6 +101,14 @@ impl Order {
             self.account_keys.entry(account.clone()).or_default().insert(place.clone());
         }
         self.keys.entry(key.project.clone()).or_default().insert(place);
+        let ends = key.secrets().filter_map(|(digest, expires_at)| Some((expires_at?, *digest.as_bytes())));
+        self.expiries.extend(ends);
+    }
+
+    /// Takes out the secrets whose time is over.
+    pub(super) fn take_expired(&mut self, now: i64) -> Vec<Digest> {
+        let later = self.expiries.split_off(&(now.saturating_add(1), [0; 32]));
+        std::mem::replace(&mut self.expiries, later).into_iter().map(|(_, digest)| Digest::from(digest)).collect()
     }
 
     pub(super) fn remove_key(&mut self, key: &Key) {

@@ -14,9 +14,16 @@ fn key(number: usize, project: &str) -> Key {
         digest: Pepper::new(&[1; 32]).digest(&number.to_string()),
         redacted: "sp-proj_****".into(),
         created_at: 1,
+        secret_created_at: 1,
         created_by: None,
         expires_at: None,
+        former: None,
         rates: rates::Limits::NONE,
+        bounds: Default::default(),
+        browser_use: Default::default(),
+        suspension: None,
+        rotation: None,
+        is_decoy: false,
     }
 }
 
@@ -32,11 +39,17 @@ fn project(id: &str) -> Project {
         residency: None,
         money: crate::money::MoneySettings::default(),
         rates: crate::money::ProjectRates::default(),
+        key_policy: Default::default(),
     }
 }
 
 fn directory(keys: usize) -> Directory {
-    let organization = Organization { id: OrganizationId::new("org-1"), name: "o".into(), created_at: 1 };
+    let organization = Organization {
+        id: OrganizationId::new("org-1"),
+        name: "o".into(),
+        created_at: 1,
+        key_policy: Default::default(),
+    };
     let keys = (0..keys).map(|number| key(number, "proj_1")).collect();
     Directory::new(Records {
         organization,
@@ -183,4 +196,79 @@ fn a_deleted_service_account_takes_its_keys_and_no_other() {
     assert_eq!(left, ["key_0", "key_11"]);
     let accounts = directory.service_accounts_of(&ProjectId::new("proj_1"), all()).expect("a page").items;
     assert_eq!(accounts.len(), 1);
+}
+
+fn digest(secret: &str) -> keys::Digest {
+    Pepper::new(&[1; 32]).digest(secret)
+}
+
+/// Key 0 after a rotation to the secret `to`, with the secret before valid until `until`.
+fn rotated(before: &Key, to: &str, until: Option<i64>) -> Key {
+    let former =
+        until.map(|expires_at| crate::FormerSecret { digest: before.digest, redacted: String::new(), expires_at });
+    Key { digest: digest(to), former, ..before.clone() }
+}
+
+#[test]
+fn a_rotation_keeps_both_secrets_and_the_next_trips_the_oldest() {
+    let directory = directory(1);
+    let entry = |digest: &keys::Digest| directory.snapshot().key(digest).cloned();
+    let first = key(0, "proj_1");
+    let running = entry(&first.digest).expect("there");
+    let second = rotated(&first, "second", Some(100));
+    directory.apply(&Act::UpdateKey(second.clone()));
+    assert!(!running.revocation.is_revoked(), "what runs on the former secret goes on");
+    let former = entry(&first.digest).expect("both are valid");
+    assert_eq!((former.expires_at, former.key.id.as_str()), (Some(100), "key_0"));
+    assert!(Arc::ptr_eq(&former.revocation, &running.revocation), "and is cut with it");
+    assert_eq!(directory.snapshot().key_by_id(&KeyId::new("key_0")).expect("there").digest, second.digest);
+    assert_eq!(directory.snapshot().keys().count(), 1, "one key, however many secrets");
+    let third = rotated(&second, "third", Some(200));
+    directory.apply(&Act::UpdateKey(third));
+    assert!(running.revocation.is_revoked() && entry(&first.digest).is_none(), "at most two secrets");
+    assert!(entry(&second.digest).is_some_and(|entry| !entry.revocation.is_revoked()));
+    directory.apply(&Act::DeleteKey(KeyId::new("key_0")));
+    assert!(entry(&second.digest).is_none() && entry(&digest("third")).is_none());
+}
+
+#[test]
+fn a_rotation_without_overlap_trips_at_once() {
+    let directory = directory(1);
+    let running = directory.snapshot().key(&key(0, "proj_1").digest).cloned().expect("there");
+    directory.apply(&Act::UpdateKey(rotated(&key(0, "proj_1"), "second", None)));
+    assert!(running.revocation.is_revoked() && directory.snapshot().key(&running.digest).is_none());
+}
+
+#[test]
+fn a_suspension_trips_and_a_resumption_begins_anew() {
+    let directory = directory(1);
+    let entry = || directory.snapshot().key_by_id(&KeyId::new("key_0")).cloned().expect("there");
+    let running = entry();
+    let suspension = Some(crate::Suspension { at: 5, reason: "on a slide".into() });
+    directory.apply(&Act::UpdateKey(Key { suspension, ..key(0, "proj_1") }));
+    assert!(running.revocation.is_revoked() && entry().key.suspension.is_some());
+    directory.apply(&Act::UpdateKey(key(0, "proj_1")));
+    assert!(!entry().revocation.is_revoked() && entry().key.suspension.is_none());
+    let limited = Key { name: "renamed".into(), ..key(0, "proj_1") };
+    let running = entry();
+    directory.apply(&Act::UpdateKey(limited));
+    assert!(!running.revocation.is_revoked() && Arc::ptr_eq(&running.revocation, &entry().revocation));
+}
+
+#[test]
+fn secrets_expire_when_their_time_comes_and_not_when_it_was_moved() {
+    let directory = directory(2);
+    let entry = |id: &str| directory.snapshot().key_by_id(&KeyId::new(id)).cloned().expect("there");
+    directory.apply(&Act::UpdateKey(Key { expires_at: Some(50), ..key(0, "proj_1") }));
+    directory.apply(&Act::UpdateKey(Key { expires_at: Some(50), ..key(1, "proj_1") }));
+    directory.apply(&Act::UpdateKey(Key { expires_at: Some(90), ..key(1, "proj_1") }));
+    let (first, moved) = (entry("key_0"), entry("key_1"));
+    assert_eq!(directory.expire(49), 0);
+    assert_eq!(directory.expire(50), 1);
+    assert!(first.revocation.is_revoked() && !moved.revocation.is_revoked());
+    assert_eq!((directory.expire(50), directory.expire(89), directory.expire(200)), (0, 0, 1));
+    // One that gets another time is in force again.
+    directory.apply(&Act::UpdateKey(Key { expires_at: Some(500), ..key(0, "proj_1") }));
+    assert!(!entry("key_0").revocation.is_revoked());
+    assert_eq!(directory.expire(500), 1);
 }
