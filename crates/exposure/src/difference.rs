@@ -108,6 +108,8 @@ pub struct Difference {
     pub addresses: Vec<AddressSince>,
     /// How many more addresses there were than are listed.
     pub addresses_left_out: usize,
+    /// Calls from addresses that were not written down: more in an hour than are kept.
+    pub calls_elsewhere: u64,
     /// Agents that were not seen before.
     pub new_agents: BTreeSet<String>,
     /// Hours of the day (UTC) in which the key had never been used.
@@ -124,7 +126,8 @@ impl Difference {
     /// Holds what a key did since `profile.until` against the profile.
     pub fn of(history: &History, profile: &Profile) -> Difference {
         let since = profile.until;
-        let mut difference = Difference { since, ..Difference::default() };
+        let calls_elsewhere = history.calls_elsewhere;
+        let mut difference = Difference { since, calls_elsewhere, ..Difference::default() };
         let mut by_hour: BTreeMap<i64, Spent> = BTreeMap::new();
         let mut charges: BTreeMap<(i64, &str), Spent> = BTreeMap::new();
         for used in history.uses.iter().filter(|used| used.at >= since) {

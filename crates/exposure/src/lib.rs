@@ -4,6 +4,7 @@
 //! - [`profile`]: the ordinary use of a key, from what was settled before the exposure.
 //! - [`difference`]: what the key did since, held against its profile; charges that look unexpected.
 //! - [`proposal`]: a spending limit that follows from the profile.
+//! - [`incident`]: what is written down about an exposed key.
 //! - [`report`]: the incident as Markdown and JSON, with what a provider's support asks for.
 //!
 //! Promises: no I/O, no clock; amounts are integers and sums agree with what they are sums of; nothing depends on the
@@ -14,6 +15,7 @@
 
 pub mod difference;
 pub mod github;
+pub mod incident;
 mod moment;
 pub mod profile;
 pub mod proposal;

@@ -54,6 +54,8 @@ pub struct History {
     pub uses: Vec<Use>,
     /// By address; empty where nobody wrote addresses down.
     pub addresses: Vec<AddressUse>,
+    /// Calls since the exposure from addresses that nobody wrote down, because there were too many within their hour.
+    pub calls_elsewhere: u64,
 }
 
 /// Calls and cost.

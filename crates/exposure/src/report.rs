@@ -13,71 +13,9 @@ pub use json::{json, json_evidence};
 pub use markdown::markdown;
 
 use crate::difference::Difference;
+use crate::incident::Incident;
 use crate::profile::{Profile, Spent, Use};
 use crate::proposal::Proposal;
-
-/// A key, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFacts {
-    /// Id.
-    pub id: String,
-    /// Name.
-    pub name: String,
-    /// What it opens: `proj`, `svc`, `admin`.
-    pub kind: String,
-    /// As lists show it.
-    pub redacted: String,
-    /// When it was made.
-    pub created_at: i64,
-    /// Its project's id and name; admin keys have none.
-    pub project: Option<(String, String)>,
-}
-
-/// A place where the key was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// When we were told.
-    pub told_at: i64,
-    /// Who told us: `github`.
-    pub by: String,
-    /// Where it is.
-    pub url: Option<String>,
-    /// In what: `commit`, `issue_comment` …
-    pub source: Option<String>,
-}
-
-/// How a key ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Revoked with the incident.
-    Revoked,
-    /// Suspended with the incident: it can be resumed.
-    Suspended,
-    /// Gone before.
-    GoneBefore,
-    /// Left in force, by the wish of whoever opened the incident.
-    LeftInForce,
-}
-
-impl Ending {
-    /// All.
-    pub const ALL: [Ending; 4] = [Ending::Revoked, Ending::Suspended, Ending::GoneBefore, Ending::LeftInForce];
-
-    /// The word in JSON.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Ending::Revoked => "revoked",
-            Ending::Suspended => "suspended",
-            Ending::GoneBefore => "gone_before",
-            Ending::LeftInForce => "left_in_force",
-        }
-    }
-
-    /// The ending with this name.
-    pub fn from_word(word: &str) -> Option<Ending> {
-        Ending::ALL.into_iter().find(|ending| ending.word() == word)
-    }
-}
 
 /// What the provider's own usage says of the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,17 +45,6 @@ impl Upstream {
     }
 }
 
-/// A remark of somebody who works on the incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// When.
-    pub at: i64,
-    /// Who: an admin key's id, or the gate.
-    pub by: String,
-    /// What.
-    pub text: String,
-}
-
 /// What the key did, and what follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
@@ -133,51 +60,13 @@ pub struct Evidence {
 
 /// All that a report tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incident {
-    /// Id.
-    pub id: String,
-    /// Whether it is closed, and when that was.
-    pub closed_at: Option<i64>,
-    /// What happened, in the words of whoever opened it.
-    pub reason: String,
-    /// Who says so: `api`, `github`, …
-    pub source: String,
-    /// Who opened it: an admin key's id, or the gate.
-    pub opened_by: String,
-    /// The key.
-    pub key: KeyFacts,
-    /// Since when the key was exposed.
-    pub exposed_since: i64,
-    /// Whether nobody said so: then it is the time at which the key was made.
-    pub is_exposure_assumed: bool,
-    /// When the gate learnt of it.
-    pub found_at: i64,
-    /// How the key ended.
-    pub ending: Ending,
-    /// When it did; `None` while it is in force, or where nobody knows any more.
-    pub ended_at: Option<i64>,
-    /// The key that took its place.
-    pub replacement: Option<String>,
-    /// Where it was found.
-    pub sightings: Vec<Sighting>,
-    /// Remarks.
-    pub remarks: Vec<Remark>,
+pub struct Report {
+    /// The incident.
+    pub incident: Incident,
     /// The provider's side.
     pub upstream: Upstream,
     /// What the key did.
     pub evidence: Evidence,
-}
-
-impl Incident {
-    /// Seconds from learning of the exposure to the key's end.
-    fn reaction_seconds(&self) -> Option<i64> {
-        self.ended_at.map(|ended| ended.saturating_sub(self.found_at).max(0))
-    }
-
-    /// Seconds for which the key was exposed and in force.
-    fn exposed_seconds(&self) -> Option<i64> {
-        self.ended_at.map(|ended| ended.saturating_sub(self.exposed_since).max(0))
-    }
 }
 
 /// The sum of uses.

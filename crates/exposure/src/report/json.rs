@@ -8,18 +8,18 @@ use crate::moment::utc;
 use crate::profile::{Profile, Spent, Spread, Use};
 use crate::proposal::Proposal;
 
-use super::{Evidence, Incident, Upstream, dollars, sum};
+use super::{Evidence, Report, Upstream, dollars, sum};
 
 /// The whole report.
-pub fn json(incident: &Incident) -> Value {
-    let key = &incident.key;
+pub fn json(report: &Report) -> Value {
+    let key = &report.incident.key;
     object!({
         "object": "sallyport.incident.report",
-        "incident_id": incident.id,
-        "status": if incident.closed_at.is_some() { "closed" } else { "open" },
-        "reason": incident.reason,
-        "source": incident.source,
-        "opened_by": incident.opened_by,
+        "incident_id": report.incident.id,
+        "status": if report.incident.closed_at.is_some() { "closed" } else { "open" },
+        "reason": report.incident.reason,
+        "source": report.incident.source,
+        "opened_by": report.incident.opened_by,
         "key": {
             "id": key.id,
             "name": key.name,
@@ -28,17 +28,17 @@ pub fn json(incident: &Incident) -> Value {
             "created_at": key.created_at,
             "project_id": key.project.as_ref().map(|(id, _)| id),
             "project_name": key.project.as_ref().map(|(_, name)| name),
-            "upstream_key_id": incident.upstream.key_id(),
-            "replacement_key_id": incident.replacement,
-            "ending": incident.ending.word(),
+            "upstream_key_id": report.upstream.key_id(),
+            "replacement_key_id": report.incident.replacement,
+            "ending": report.incident.ending.word(),
         },
-        "timeline": timeline(incident),
-        "sightings": incident.sightings.iter().map(|sighting| object!({
+        "timeline": timeline(report),
+        "sightings": report.incident.sightings.iter().map(|sighting| object!({
             "told_at": sighting.told_at, "by": sighting.by, "url": sighting.url, "source": sighting.source,
         })).collect::<Vec<_>>(),
-        "evidence": json_evidence(&incident.evidence),
-        "upstream_usage": upstream(&incident.upstream),
-        "notes": incident.remarks.iter().map(|remark| object!({
+        "evidence": json_evidence(&report.evidence),
+        "upstream_usage": upstream(&report.upstream),
+        "notes": report.incident.remarks.iter().map(|remark| object!({
             "at": remark.at, "by": remark.by, "text": remark.text,
         })).collect::<Vec<_>>(),
     })
@@ -54,21 +54,21 @@ pub fn json_evidence(evidence: &Evidence) -> Value {
     })
 }
 
-fn timeline(incident: &Incident) -> Value {
+fn timeline(report: &Report) -> Value {
     let mut timeline = Map::new();
     let moments = [
-        ("exposed_since", Some(incident.exposed_since)),
-        ("found_at", Some(incident.found_at)),
-        ("ended_at", incident.ended_at),
-        ("closed_at", incident.closed_at),
+        ("exposed_since", Some(report.incident.since())),
+        ("found_at", Some(report.incident.found_at)),
+        ("ended_at", report.incident.ended_at),
+        ("closed_at", report.incident.closed_at),
     ];
     for (name, at) in moments {
         timeline.insert(name.to_owned(), at.into());
         timeline.insert(format!("{name}_utc"), at.map(utc).into());
     }
-    timeline.insert("is_exposure_assumed".to_owned(), incident.is_exposure_assumed.into());
-    timeline.insert("reaction_seconds".to_owned(), incident.reaction_seconds().into());
-    timeline.insert("exposed_seconds".to_owned(), incident.exposed_seconds().into());
+    timeline.insert("is_exposure_assumed".to_owned(), report.incident.exposed_since.is_none().into());
+    timeline.insert("reaction_seconds".to_owned(), report.incident.reaction_seconds().into());
+    timeline.insert("exposed_seconds".to_owned(), report.incident.exposed_seconds().into());
     Value::Object(timeline)
 }
 
@@ -116,6 +116,7 @@ fn difference(difference: &Difference) -> Value {
             "models": models.collect::<Vec<_>>(),
             "addresses": difference.addresses.iter().map(address).collect::<Vec<_>>(),
             "addresses_left_out": difference.addresses_left_out,
+            "calls_elsewhere": difference.calls_elsewhere,
             "new_user_agents": difference.new_agents,
             "unusual_hours_of_day": difference.unusual_hours,
             "unexpected": with_spent(difference.unexpected, object!({

@@ -6,7 +6,8 @@ use crate::difference::{AddressSince, Charge, Reason};
 use crate::moment::{span, utc};
 use crate::profile::{Acquaintance, Spent};
 
-use super::{Ending, Incident, Upstream, sum};
+use super::{Report, Upstream, sum};
+use crate::incident::Ending;
 
 /// Text that is being written. Writing to a `String` cannot fail.
 struct Page(String);
@@ -49,39 +50,39 @@ fn prose(text: &str) -> String {
 }
 
 /// The whole report.
-pub fn markdown(incident: &Incident) -> String {
+pub fn markdown(report: &Report) -> String {
     let mut page = Page(String::new());
-    page.line(&format!("# Exposed key: incident {}\n", incident.id));
+    page.line(&format!("# Exposed key: incident {}\n", report.incident.id));
     page.line("All times are UTC, all amounts US dollars. Secrets are in no part of this report.");
-    facts(&mut page, incident);
-    timeline(&mut page, incident);
-    since(&mut page, incident);
-    charges(&mut page, incident);
-    addresses(&mut page, incident);
-    baseline(&mut page, incident);
-    limit(&mut page, incident);
-    provider(&mut page, incident);
-    notes(&mut page, incident);
+    facts(&mut page, report);
+    timeline(&mut page, report);
+    since(&mut page, report);
+    charges(&mut page, report);
+    addresses(&mut page, report);
+    baseline(&mut page, report);
+    limit(&mut page, report);
+    provider(&mut page, report);
+    notes(&mut page, report);
     page.0
 }
 
-fn facts(page: &mut Page, incident: &Incident) {
-    let key = &incident.key;
+fn facts(page: &mut Page, report: &Report) {
+    let key = &report.incident.key;
     let project =
         key.project.as_ref().map_or("none (an admin key)".to_owned(), |(id, name)| format!("{} ({id})", code(name)));
     let rows = [
-        ("Status", incident.closed_at.map_or("open".to_owned(), |at| format!("closed {}", utc(at)))),
-        ("What happened", prose(&incident.reason)),
-        ("Reported by", format!("{}; opened by {}", code(&incident.source), code(&incident.opened_by))),
+        ("Status", report.incident.closed_at.map_or("open".to_owned(), |at| format!("closed {}", utc(at)))),
+        ("What happened", prose(&report.incident.reason)),
+        ("Reported by", format!("{}; opened by {}", code(&report.incident.source), code(&report.incident.opened_by))),
         ("Key", format!("{} ({}), {}", code(&key.name), key.id, code(&key.redacted))),
         ("Kind, made", format!("{}, {}", key.kind, utc(key.created_at))),
         ("Project", project),
-        ("Provider's key id", incident.upstream.key_id().map_or("not known".to_owned(), code)),
-        ("Replaced by", incident.replacement.clone().unwrap_or("nothing".to_owned())),
+        ("Provider's key id", report.upstream.key_id().map_or("not known".to_owned(), code)),
+        ("Replaced by", report.incident.replacement.clone().unwrap_or("nothing".to_owned())),
     ];
     page.title("Facts");
     page.table(["", ""], rows.into_iter().map(|(what, fact)| [what.to_owned(), fact]));
-    for sighting in &incident.sightings {
+    for sighting in &report.incident.sightings {
         let (url, source) = (sighting.url.as_deref(), sighting.source.as_deref());
         let place = url.map_or("a place that was not named".to_owned(), code);
         let kind = source.map_or(String::new(), |source| format!(" ({})", code(source)));
@@ -89,26 +90,27 @@ fn facts(page: &mut Page, incident: &Incident) {
     }
 }
 
-fn timeline(page: &mut Page, incident: &Incident) {
-    let assumed = if incident.is_exposure_assumed { ", assumed: the time at which the key was made" } else { "" };
+fn timeline(page: &mut Page, report: &Report) {
+    let assumed =
+        if report.incident.exposed_since.is_none() { ", assumed: the time at which the key was made" } else { "" };
     page.title("Timeline");
-    page.line(&format!("- {} exposed{assumed}", utc(incident.exposed_since)));
-    page.line(&format!("- {} the gate learns of it", utc(incident.found_at)));
-    let reaction = incident.reaction_seconds().map(span).unwrap_or_default();
-    let what = match incident.ending {
+    page.line(&format!("- {} exposed{assumed}", utc(report.incident.since())));
+    page.line(&format!("- {} the gate learns of it", utc(report.incident.found_at)));
+    let reaction = report.incident.reaction_seconds().map(span).unwrap_or_default();
+    let what = match report.incident.ending {
         Ending::Revoked => format!("revoked, open streams cut, {reaction} later"),
         Ending::Suspended => format!("suspended, open streams cut, {reaction} later"),
         Ending::GoneBefore => "the key was gone before".to_owned(),
         Ending::LeftInForce => "the key was left in force".to_owned(),
     };
-    match incident.ended_at {
+    match report.incident.ended_at {
         Some(at) => page.line(&format!("- {} {what}", utc(at))),
         None => page.line(&format!("- {what}")),
     }
-    if let Some(seconds) = incident.exposed_seconds() {
+    if let Some(seconds) = report.incident.exposed_seconds() {
         page.line(&format!("- exposed and in force for {}", span(seconds)));
     }
-    if let Some(at) = incident.closed_at {
+    if let Some(at) = report.incident.closed_at {
         page.line(&format!("- {} closed", utc(at)));
     }
 }
@@ -118,8 +120,8 @@ fn spent(spent: Spent) -> String {
     format!("{} calls, {}", spent.calls, spent.cost)
 }
 
-fn since(page: &mut Page, incident: &Incident) {
-    let (difference, read_at) = (&incident.evidence.difference, incident.evidence.read_at);
+fn since(page: &mut Page, report: &Report) {
+    let (difference, read_at) = (&report.evidence.difference, report.evidence.read_at);
     page.title("What the key did since the exposure");
     page.line(&format!(
         "{} between {} and {}. Unexpected of it: **{}**.\n",
@@ -142,8 +144,8 @@ fn since(page: &mut Page, incident: &Incident) {
     }
 }
 
-fn charges(page: &mut Page, incident: &Incident) {
-    let difference = &incident.evidence.difference;
+fn charges(page: &mut Page, report: &Report) {
+    let difference = &report.evidence.difference;
     page.title("Charges that look unexpected");
     if difference.charges.is_empty() {
         return page.line("None.");
@@ -160,8 +162,8 @@ fn charges(page: &mut Page, incident: &Incident) {
     page.line("\nA charge is all that one model cost in one hour: calls by right in the same hour are in it.");
 }
 
-fn addresses(page: &mut Page, incident: &Incident) {
-    let (difference, profile) = (&incident.evidence.difference, &incident.evidence.profile);
+fn addresses(page: &mut Page, report: &Report) {
+    let (difference, profile) = (&report.evidence.difference, &report.evidence.profile);
     page.title("Addresses since the exposure");
     if difference.addresses.is_empty() {
         return page.line("None are known.");
@@ -188,13 +190,17 @@ fn addresses(page: &mut Page, incident: &Incident) {
     if difference.addresses_left_out > 0 {
         page.line(&format!("\n{} with fewer calls are left out.", difference.addresses_left_out));
     }
+    if difference.calls_elsewhere > 0 {
+        let calls = difference.calls_elsewhere;
+        page.line(&format!("\n{calls} more calls came from addresses over the number that is kept of an hour."));
+    }
     if profile.addresses.is_empty() {
         page.line("\nNo addresses are known from before the exposure, so none can be told as new with certainty.");
     }
 }
 
-fn baseline(page: &mut Page, incident: &Incident) {
-    let profile = &incident.evidence.profile;
+fn baseline(page: &mut Page, report: &Report) {
+    let profile = &report.evidence.profile;
     page.title("The ordinary use, before");
     if profile.is_empty() {
         return page.line("The key was not used before the exposure: everything since is listed as unexpected.");
@@ -211,9 +217,9 @@ fn baseline(page: &mut Page, incident: &Incident) {
     page.line(&format!("Addresses known: {}.", profile.addresses.len()));
 }
 
-fn limit(page: &mut Page, incident: &Incident) {
+fn limit(page: &mut Page, report: &Report) {
     page.title("Proposed limit");
-    match &incident.evidence.proposal {
+    match &report.evidence.proposal {
         Some(proposal) => {
             page.line(&format!("{} a day and {} a month.\n\n{}", proposal.day, proposal.month, proposal.words))
         }
@@ -221,9 +227,9 @@ fn limit(page: &mut Page, incident: &Incident) {
     }
 }
 
-fn provider(page: &mut Page, incident: &Incident) {
+fn provider(page: &mut Page, report: &Report) {
     page.title("The provider's own usage");
-    match &incident.upstream {
+    match &report.upstream {
         Upstream::NotRead { why, .. } => page.line(&format!("Not available: {}", prose(why))),
         Upstream::Read { uses, .. } => {
             page.line(&format!("{} in the same time.\n", spent(sum(uses))));
@@ -235,12 +241,12 @@ fn provider(page: &mut Page, incident: &Incident) {
     }
 }
 
-fn notes(page: &mut Page, incident: &Incident) {
-    if incident.remarks.is_empty() {
+fn notes(page: &mut Page, report: &Report) {
+    if report.incident.remarks.is_empty() {
         return;
     }
     page.title("Notes");
-    for remark in &incident.remarks {
+    for remark in &report.incident.remarks {
         page.line(&format!("- {} {}: {}", utc(remark.at), code(&remark.by), prose(&remark.text)));
     }
 }

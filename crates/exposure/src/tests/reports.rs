@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::report::{self, Ending, Evidence, Incident, KeyFacts, Remark, Sighting, Upstream};
+use crate::incident::{Ending, Incident, KeyFacts, Remark, Sighting};
+use crate::report::{self, Evidence, Report, Upstream};
 
-fn incident() -> Incident {
+fn told() -> Report {
     let mut history = office();
     let night = SINCE + 16 * HOUR;
     history.uses.extend([
@@ -23,7 +24,7 @@ fn incident() -> Incident {
     ]);
     let (profile, difference) = held(&history);
     let proposal = propose(&profile);
-    Incident {
+    let incident = Incident {
         id: "incident_1".into(),
         closed_at: None,
         reason: "Reported by GitHub secret scanning.".into(),
@@ -37,12 +38,12 @@ fn incident() -> Incident {
             created_at: MONDAY,
             project: Some(("proj_1".into(), "Search".into())),
         },
-        exposed_since: SINCE,
-        is_exposure_assumed: false,
+        exposed_since: Some(SINCE),
         found_at: night + HOUR + 1_200,
         ending: Ending::Revoked,
         ended_at: Some(night + HOUR + 1_201),
         replacement: Some("key_2".into()),
+        limits: Vec::new(),
         sightings: vec![Sighting {
             told_at: night + HOUR + 1_200,
             by: "github".into(),
@@ -50,12 +51,13 @@ fn incident() -> Incident {
             source: Some("commit".into()),
         }],
         remarks: vec![Remark { at: night + 2 * HOUR, by: "key_admin".into(), text: "Rolled out key_2.".into() }],
-        upstream: Upstream::NotRead {
-            key_id: None,
-            why: "no admin key of the provider is configured, so its own usage cannot be read.".into(),
-        },
-        evidence: Evidence { profile, difference, proposal, read_at: night + 2 * HOUR },
-    }
+    };
+    let upstream = Upstream::NotRead {
+        key_id: None,
+        why: "no admin key of the provider is configured, so its own usage cannot be read.".into(),
+    };
+    let evidence = Evidence { profile, difference, proposal, read_at: night + 2 * HOUR };
+    Report { incident, upstream, evidence }
 }
 
 /// How many code spans a line has; `None` where one is not closed, or is empty, which Markdown reads as another mark.
@@ -76,20 +78,20 @@ fn spans(line: &str) -> Option<usize> {
 
 #[test]
 fn the_markdown_reads_as_agreed() {
-    assert_eq!(report::markdown(&incident()), include_str!("report.md"));
+    assert_eq!(report::markdown(&told()), include_str!("report.md"));
 }
 
 #[test]
 fn the_json_reads_as_agreed() {
     let golden: Value = serde_json::from_str(include_str!("report.json")).expect("JSON");
-    assert_eq!(report::json(&incident()), golden, "{:#}", report::json(&incident()));
+    assert_eq!(report::json(&told()), golden, "{:#}", report::json(&told()));
 }
 
 #[test]
 fn what_the_provider_counts_is_shown_where_it_was_read() {
     let uses = vec![used(SINCE, "gpt-5.5-pro", 1_300, 56_000)];
-    let incident = Incident { upstream: Upstream::Read { key_id: "key_upstream".into(), uses }, ..incident() };
-    let (markdown, json) = (report::markdown(&incident), report::json(&incident));
+    let report = Report { upstream: Upstream::Read { key_id: "key_upstream".into(), uses }, ..told() };
+    let (markdown, json) = (report::markdown(&report), report::json(&report));
     assert!(markdown.contains("1300 calls, $560.00 in the same time.") && markdown.contains("`key_upstream`"));
     assert_eq!(json["key"]["upstream_key_id"], "key_upstream");
     assert_eq!(json["upstream_usage"]["cost_nano"], 560_000_000_000_u64);
@@ -99,13 +101,14 @@ fn what_the_provider_counts_is_shown_where_it_was_read() {
 fn an_incident_of_an_unused_key_says_so() {
     let (profile, difference) = held(&History::default());
     let evidence = Evidence { profile, difference, proposal: None, read_at: SINCE };
-    let incident = Incident { evidence, ending: Ending::GoneBefore, ended_at: None, sightings: vec![], ..incident() };
-    let markdown = report::markdown(&incident);
+    let mut report = Report { evidence, ..told() };
+    (report.incident.ending, report.incident.ended_at) = (Ending::GoneBefore, None);
+    let markdown = report::markdown(&report);
     for words in ["Nothing was used.", "None are known.", "The key was not used before", "- the key was gone before\n"]
     {
         assert!(markdown.contains(words), "{words}: {markdown}");
     }
-    let timeline = &report::json(&incident)["timeline"];
+    let timeline = &report::json(&report)["timeline"];
     assert_eq!((&timeline["ended_at"], &timeline["reaction_seconds"]), (&Value::Null, &Value::Null));
 }
 
@@ -114,13 +117,13 @@ proptest! {
     #[test]
     fn no_words_break_out_of_the_markdown(words in "(?s).{0,60}", marks in "[|`\n#*<>\\[\\]!_\\\\ -]{0,30}") {
         let words = format!("{words}{marks}");
-        let plain = incident();
+        let plain = told();
         let mut hostile = plain.clone();
-        hostile.reason = words.clone();
-        hostile.source = words.clone();
-        hostile.key.name = words.clone();
-        hostile.sightings[0].url = Some(words.clone());
-        hostile.remarks[0].text = words.clone();
+        hostile.incident.reason = words.clone();
+        hostile.incident.source = words.clone();
+        hostile.incident.key.name = words.clone();
+        hostile.incident.sightings[0].url = Some(words.clone());
+        hostile.incident.remarks[0].text = words.clone();
         for met in &mut hostile.evidence.difference.addresses {
             met.agents = met.agents.iter().map(|agent| format!("{words}{agent}")).collect();
         }
@@ -140,6 +143,8 @@ proptest! {
 
 #[test]
 fn a_report_is_json_whatever_is_in_it() {
-    let shown = report::json(&Incident { reason: "\u{0}\"\\".into(), ..incident() });
+    let mut hostile = told();
+    hostile.incident.reason = "\u{0}\"\\".into();
+    let shown = report::json(&hostile);
     assert_eq!(shown["reason"], json!("\u{0}\"\\"));
 }
