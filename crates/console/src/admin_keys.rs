@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use exposure::incident::Ending;
 use keys::Kind;
 use serde_json::{Value, json};
 use store::{Act, Key, KeyEntry, KeyId, Organization, Span};
 use wire::refusal::{Reason, Refusal};
 
 use crate::input::{Fields, deleted, invalid, page, query};
-use crate::new::KeyFor;
+use crate::new::{KeyFor, NewKey};
 use crate::project_keys::{key_created, key_deleted};
 use crate::{Answer, Call, Console, no_such};
 
@@ -75,14 +76,30 @@ impl Console {
 
     pub(crate) async fn delete_admin_key(&self, call: &Call<'_>) -> Answer {
         let entry = self.admin_key(call)?;
+        self.refuse_last_admin_key(&entry.key, Ending::Revoked, None)?;
+        self.commit(call.actor(), Act::DeleteKey(entry.key.id.clone()), vec![key_deleted(&entry.key)]).await?;
+        Ok(deleted("organization.admin_api_key.deleted", entry.key.id.as_str()))
+    }
+
+    /// Refuses to end the last admin key by which somebody can still come in later.
+    pub(crate) fn refuse_last_admin_key(
+        &self,
+        key: &Key,
+        ending: Ending,
+        replacement: Option<&NewKey>,
+    ) -> Result<(), Refusal> {
+        let stays = |key: &Key| key.expires_at.is_none() && key.suspension.is_none();
+        if key.kind != Kind::Admin || ending == Ending::LeftInForce || replacement.is_some_and(|key| stays(&key.record))
+        {
+            return Ok(());
+        }
         let all = Span { after: None, limit: usize::MAX, is_newest_first: false };
         let admin_keys = self.directory.keys_of(None, all).map_or(Vec::new(), |page| page.items);
-        if !admin_keys.iter().any(|other| other.key.id != entry.key.id && other.key.expires_at.is_none()) {
+        if !admin_keys.iter().any(|other| other.key.id != key.id && stays(&other.key)) {
             let words = "This is the last admin key that does not expire; without one nobody can administer the gate. Make \
                          another first. (If all are lost: `sallyport admin recover --data DIR`, with the gate stopped.)";
             return Err(Refusal::new(Reason::Conflict, words).param("key_id"));
         }
-        self.commit(call.actor(), Act::DeleteKey(entry.key.id.clone()), vec![key_deleted(&entry.key)]).await?;
-        Ok(deleted("organization.admin_api_key.deleted", entry.key.id.as_str()))
+        Ok(())
     }
 }

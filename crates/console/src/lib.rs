@@ -20,9 +20,14 @@ mod audit;
 mod buckets;
 mod costs;
 mod estimates;
+mod evidence;
 mod forecast;
 mod holds;
+mod incident_limits;
+mod incident_steps;
+mod incidents;
 mod input;
+mod leaks;
 mod limits;
 mod money_settings;
 mod new;
@@ -41,6 +46,7 @@ mod terms;
 mod usage;
 mod webhooks;
 
+pub use alerts::is_address;
 pub use prices::table_in_force;
 pub use start::Started;
 
@@ -52,8 +58,8 @@ use ledger::{Ledger, LedgerStore};
 use pricing::Prices;
 use serde_json::Value;
 use store::{
-    Act, Actor, AuditEvent, Clock, Directory, KeyEntry, Outbox, ProjectId, RecordedAct, Registry, Reports, Snapshot,
-    StoreError,
+    Act, Actor, AuditEvent, Clock, Directory, Incidents, KeyEntry, KeyUses, Outbox, ProjectId, RecordedAct, Registry,
+    Reports, Snapshot, StoreError,
 };
 use tokio::sync::Mutex;
 use wire::endpoint::{Endpoint, Method};
@@ -121,6 +127,22 @@ impl fmt::Debug for Money {
     }
 }
 
+/// What the control plane reads of exposed keys, and who is told of one.
+pub struct Exposure {
+    /// Incidents, and keys that are gone.
+    pub incidents: Arc<dyn Incidents>,
+    /// From where keys were used.
+    pub key_uses: Arc<dyn KeyUses>,
+    /// Mail addresses that are told; webhooks are told in any case.
+    pub recipients: Vec<String>,
+}
+
+impl fmt::Debug for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposure").finish_non_exhaustive()
+    }
+}
+
 /// The control plane.
 pub struct Console {
     registry: Arc<dyn Registry>,
@@ -130,6 +152,7 @@ pub struct Console {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     money: Money,
+    exposure: Exposure,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -153,8 +176,9 @@ impl Console {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         money: Money,
+        exposure: Exposure,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, money, writing: Mutex::new(()) }
+        Console { registry, directory, pepper, shape, clock, random, money, exposure, writing: Mutex::new(()) }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.

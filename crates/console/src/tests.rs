@@ -1,4 +1,6 @@
 mod holds;
+mod incidents;
+mod leaks;
 mod limits;
 mod prices;
 mod rates;
@@ -99,14 +101,17 @@ async fn world_at_pace(pace: i64) -> World {
         ledger,
         ledger_store: sqlite.clone(),
         reports: sqlite.clone(),
-        outbox: sqlite,
+        outbox: sqlite.clone(),
         prices: Arc::new(Prices::new(&[]).expect("the shipped table")),
         master_key: Arc::new(MasterKey::from_text(&"ab".repeat(32)).expect("hexadecimal")),
         wake_notifier: Box::new(move || {
             waking.fetch_add(1, SeqCst);
         }),
     };
-    let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), Arc::new(SystemRandom), money);
+    let exposure =
+        Exposure { incidents: sqlite.clone(), key_uses: sqlite, recipients: vec!["security@example.com".to_owned()] };
+    let random = Arc::new(SystemRandom);
+    let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, exposure);
     let project = started.project.to_string();
     World { console, store, caller, project, secrets, folder, clock, woken, _keeping: keeping }
 }

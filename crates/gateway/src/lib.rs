@@ -15,6 +15,8 @@
 //!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
 //! 10. [`record`]: one log line and the metrics, however it ended.
 //!
+//! What a signature opens instead of a key leaves this way after its first step: [`receive`].
+//!
 //! What is not built yet (inspection, tool policy) has its place between these in the design.
 
 mod accept;
@@ -44,6 +46,7 @@ mod passage;
 mod pool;
 mod prepare;
 mod read_on;
+mod receive;
 mod record;
 mod request_log;
 mod resolve;
@@ -57,6 +60,7 @@ mod worker;
 
 pub use gate::{
     ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
+    SignedDelivery,
 };
 pub use request_log::RequestLog;
 pub use worker::serve;

@@ -8,6 +8,7 @@ mod days;
 mod estimate;
 mod hold;
 mod key;
+mod leaks;
 mod limit;
 mod model;
 mod money;

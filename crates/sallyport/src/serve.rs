@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
 use console::{Console, Started};
-use gateway::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog};
+use gateway::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
 use keys::{Random, Secret, SystemRandom};
 use ledger::Ledger;
 use socket2::{Domain, Socket, Type};
@@ -18,7 +18,8 @@ use store::{Clock, Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::{model, money, vault};
+use crate::leaks::GithubKeys;
+use crate::{leaks, model, money, vault};
 
 /// Connections that may wait to be accepted: a burst of clients after a restart.
 const BACKLOG: i32 = 4096;
@@ -115,6 +116,12 @@ impl Serve {
         let (password, outside) = (self.smtp_password.clone(), (clock.clone(), random.clone()));
         let notifier = money::notifier(&config, password, &store, &directory, &master, outside.0, outside.1)?;
         let waker = notifier.waker();
+        let github = GithubKeys::new(&config.leaks.github, config.upstream.client_tls()?, clock.clone())?;
+        let exposure = console::Exposure {
+            incidents: store.clone(),
+            key_uses: store.clone(),
+            recipients: config.leaks.recipients()?,
+        };
         let console = Arc::new(Console::new(
             store.clone(),
             Arc::clone(&directory),
@@ -131,6 +138,7 @@ impl Serve {
                 master_key: master,
                 wake_notifier: Box::new(move || waker.wake()),
             },
+            exposure,
         ));
         let local = self.local_model(&config, &data);
         let (log, writer) = match config.request_log.unwrap_or(true) {
@@ -141,7 +149,8 @@ impl Serve {
         // Before the words that say so: whoever reads them can connect.
         socket.listen(BACKLOG)?;
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
-        let control: Arc<dyn ControlPlane> = Arc::new(Control(console));
+        let refreshing = github.as_ref().map(GithubKeys::keep_fresh);
+        let control: Arc<dyn ControlPlane> = Arc::new(Control { console, github });
         let owners = store.clone();
         let parts = Parts { settings, directory, shape, pepper, owners, ledger, prices, control, local, clock, log };
         let gate = Gate::new(parts);
@@ -152,6 +161,9 @@ impl Serve {
             );
         }
         tracing::info!(cut, "stopped");
+        if let Some(refreshing) = refreshing {
+            refreshing.abort();
+        }
         drop(gate);
         if !running.stop().await {
             tracing::error!("what was settled last could not be written: it stays charged as estimates");
@@ -281,11 +293,14 @@ fn stop_signal() -> Result<watch::Receiver<bool>> {
 }
 
 /// The console behind the gateway's port.
-struct Control(Arc<Console>);
+struct Control {
+    console: Arc<Console>,
+    github: Option<Arc<GithubKeys>>,
+}
 
 impl ControlPlane for Control {
     fn serve(&self, call: ControlCall) -> std::pin::Pin<Box<dyn Future<Output = ControlAnswer> + Send>> {
-        let console = Arc::clone(&self.0);
+        let console = Arc::clone(&self.console);
         Box::pin(async move {
             let answer = console
                 .serve(&console::Call {
@@ -300,5 +315,11 @@ impl ControlPlane for Control {
                 .await?;
             Ok((200, answer.to_string().into_bytes()))
         })
+    }
+
+    fn receive(&self, delivery: SignedDelivery) -> std::pin::Pin<Box<dyn Future<Output = ControlAnswer> + Send>> {
+        let (console, github) = (Arc::clone(&self.console), self.github.clone());
+        // The one row that a signature opens so far.
+        Box::pin(async move { leaks::receive(github.as_deref(), &console, &delivery).await })
     }
 }

@@ -131,9 +131,9 @@ pub trait Incidents: Send + Sync {
     /// When it cannot be read.
     async fn former_key(&self, id: &KeyId) -> Result<Option<(Key, i64)>, StoreError>;
 
-    /// The key that a secret belonged to which is in force no more.
+    /// The key that a secret belonged to which is in force no more, and when that ended.
     ///
     /// # Errors
     /// When it cannot be read.
-    async fn former_secret(&self, digest: &Digest) -> Result<Option<KeyId>, StoreError>;
+    async fn former_secret(&self, digest: &Digest) -> Result<Option<(KeyId, i64)>, StoreError>;
 }

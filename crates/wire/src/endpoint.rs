@@ -12,7 +12,7 @@ mod data_rows;
 mod find;
 mod references;
 
-pub use find::{Found, NotFound, Params, find};
+pub use find::{Found, NotFound, Params, find, find_signed};
 pub use references::{Form, NOT_REFERENCES, OWN_DATA, REFERENCES, Reference};
 
 /// HTTP methods that the API uses.
@@ -44,6 +44,8 @@ pub enum Opens {
     ProjectKey,
     /// An admin key: the control plane.
     AdminKey,
+    /// No key: a signature over the body, from somebody outside whose public key the operator named.
+    Signature,
 }
 
 /// What the request body may be.

@@ -96,9 +96,9 @@ impl Incidents for Sqlite {
         row.map(|row| Ok((keys::key(&row)?, column(&row, "ended_at")?))).transpose()
     }
 
-    async fn former_secret(&self, digest: &Digest) -> Result<Option<KeyId>, StoreError> {
-        let query = sqlx::query("SELECT id FROM former_secret WHERE secret = ?").bind(&digest.as_bytes()[..]);
+    async fn former_secret(&self, digest: &Digest) -> Result<Option<(KeyId, i64)>, StoreError> {
+        let query = sqlx::query("SELECT id, ended_at FROM former_secret WHERE secret = ?").bind(&digest.as_bytes()[..]);
         let row = query.fetch_optional(&self.readers).await.map_err(refused)?;
-        row.map(|row| Ok(KeyId::new(text(&row, "id")?))).transpose()
+        row.map(|row| Ok((KeyId::new(text(&row, "id")?), column(&row, "ended_at")?))).transpose()
     }
 }

@@ -163,7 +163,10 @@ pub async fn secrets_are_known_after_their_end<S: Registry + Incidents>(store: &
     let digest = |text: &str| Pepper::new(&[3; 32]).digest(text);
     let whose = async |text: &str| {
         let found = store.former_secret(&digest(text)).await.expect("readable");
-        found.map(|id| id.to_string())
+        found.map(|(id, ended_at)| {
+            assert!(ended_at >= 3);
+            id.to_string()
+        })
     };
     commit(store, 1, bootstrap()).await.expect("written");
     commit(store, 2, Act::CreateKey(full_key("key_full"))).await.expect("written");
