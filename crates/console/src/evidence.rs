@@ -55,7 +55,11 @@ impl Console {
     }
 
     async fn addresses_of(&self, key: &KeyId, since: i64) -> Result<History, StoreError> {
-        let uses = self.exposure.key_uses.uses_of(key, since.saturating_sub(BASELINE_SECONDS)).await?;
+        // What was counted and waits to be written belongs to it. If it cannot be, it waits on.
+        if let Err(error) = self.keeping.write_uses().await {
+            tracing::warn!(%error, "uses of keys could not be written: an incident is shown without the last of them");
+        }
+        let uses = self.keeping.uses.uses_of(key, since.saturating_sub(BASELINE_SECONDS)).await?;
         let mut history = History::default();
         for used in uses {
             match address_use(&used) {

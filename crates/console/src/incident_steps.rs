@@ -9,6 +9,7 @@ use store::{
 };
 use wire::refusal::{Reason, Refusal};
 
+use crate::key_life::updated;
 use crate::new::{KeyFor, NewKey};
 use crate::project_keys::{key_created, key_deleted};
 use crate::{Console, Event};
@@ -71,7 +72,12 @@ impl Console {
         {
             return Err(gone("service account was deleted"));
         }
+        if old.is_decoy {
+            return Err(Refusal::new(Reason::Conflict, "A decoy has nothing to be replaced with. Make another."));
+        }
+        let project = old.project.as_ref().and_then(|id| snapshot.project(id));
         let life = old.expires_at.map(|expires_at| expires_at.saturating_sub(old.secret_created_at).max(1));
+        let life = life.into_iter().chain(self.lifetime_seconds_max(project.map(|project| &**project))).min();
         let mut key = self.new_key(&KeyFor {
             kind: old.kind,
             name: &old.name,
@@ -83,6 +89,7 @@ impl Console {
         let plan = old.rotation.clone().map(|plan| store::RotationPlan {
             next_at: now.saturating_add(plan.every_seconds),
             last_error: None,
+            is_undelivered: false,
             ..plan
         });
         key.record = Key {
@@ -96,7 +103,7 @@ impl Console {
     }
 
     /// What the list of findings says of an exposed key, and what people are told. Of a key, its id and what lists show.
-    pub(crate) fn tell_of(&self, change: &mut IncidentChange, address: Option<&str>) {
+    pub(crate) fn announce(&self, change: &mut IncidentChange, address: Option<&str>) {
         let incident = &change.incident;
         let key = KeyId::new(incident.key.id.clone());
         let project = incident.key.project.as_ref().map(|(id, _)| ProjectId::new(id.clone()));
@@ -167,9 +174,7 @@ impl Console {
             KeyEnd::Revoke(id) => self.snapshot().key_by_id(id).map(|entry| key_deleted(&entry.key)),
             KeyEnd::Suspend(key) => {
                 let reason = key.suspension.as_ref().map(|suspension| suspension.reason.clone());
-                let payload =
-                    json!({"id": key.id.as_str(), "changes_requested": {"is_suspended": true, "reason": reason}});
-                Some(Event { kind: "api_key.updated", project: key.project.clone(), payload })
+                Some(updated(key, json!({"suspended": reason})))
             }
         }
     }

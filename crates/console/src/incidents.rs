@@ -146,14 +146,17 @@ impl Console {
             false => None,
         };
         if ended_at.is_none() {
-            self.refuse_last_admin_key(&key, ending, replacement.as_ref())?;
+            let is_left = ending == Ending::LeftInForce || replacement.is_some();
+            if key.project.is_none() && !is_left {
+                self.refuse_last_admin_key(&key)?;
+            }
             self.end_key(&mut change, &key, ending);
         }
         if let Some(key) = &replacement {
             change.incident.replacement = Some(key.record.id.to_string());
             change.replacement = Some(key.record.clone());
         }
-        self.tell_of(&mut change, None);
+        self.announce(&mut change, None);
         let incident = change.incident.clone();
         self.put_incident(call.actor(), change, Vec::new()).await?;
         self.answer_with(call, incident, &key.id, replacement.as_ref()).await
@@ -215,7 +218,16 @@ impl Console {
         if let Some(key) = replacement {
             self.limit_alike(call, old, &key.record.id).await?;
         }
-        let mut shown = self.show_with_evidence(incident).await?;
+        // The key is over whether or not it can be told what it did: the answer that shows a secret once must not be lost.
+        let mut shown = match self.show_with_evidence(incident.clone()).await {
+            Ok(shown) => shown,
+            Err(refusal) => {
+                let mut shown = show(&incident);
+                let evidence = json!({"evidence": null, "evidence_error": refusal.message});
+                amounts::merge(&mut shown, evidence.as_object().cloned().unwrap_or_default());
+                shown
+            }
+        };
         if let Some(key) = replacement {
             shown["replacement"] = show_secret(key);
         }

@@ -172,18 +172,6 @@ impl Fields {
             },
         }
     }
-
-    /// Refuses fields that would restrict a key and that this version cannot hold a key to: a key that is wider than
-    /// its maker believes is worse than none.
-    pub(crate) fn refuse_restrictions(&self) -> Result<(), Refusal> {
-        for name in ["scopes", "ip_allowlist", "models", "endpoints", "budget", "rate_limit", "permissions"] {
-            if self.value(name).is_some() {
-                let words = format!("This version of Sallyport cannot restrict keys by '{name}'. Leave it out.");
-                return Err(Refusal::new(Reason::UnsupportedParameter, words).param(name));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A query parameter that may stand once.

@@ -106,7 +106,7 @@ impl Console {
             self.end_key(&mut change, &exposed.key, Ending::Revoked);
         }
         if is_live || change.step == IncidentStep::Open {
-            self.tell_of(&mut change, Some(address));
+            self.announce(&mut change, Some(address));
         }
         let leaked = key_leaked(&change.incident);
         let actor = Actor::Reporter { name: REPORTER, address: address.to_owned() };

@@ -21,12 +21,17 @@ mod buckets;
 mod costs;
 mod estimates;
 mod evidence;
+mod findings;
 mod forecast;
 mod holds;
+mod housekeeping;
 mod incident_limits;
 mod incident_steps;
 mod incidents;
 mod input;
+mod key_life;
+mod key_policy;
+mod key_terms;
 mod leaks;
 mod limits;
 mod money_settings;
@@ -47,6 +52,9 @@ mod usage;
 mod webhooks;
 
 pub use alerts::is_address;
+pub use findings::Noticed;
+pub use housekeeping::Keeping;
+pub use key_life::{Deliveries, NewSecret};
 pub use prices::table_in_force;
 pub use start::Started;
 
@@ -58,8 +66,8 @@ use ledger::{Ledger, LedgerStore};
 use pricing::Prices;
 use serde_json::Value;
 use store::{
-    Act, Actor, AuditEvent, Clock, Directory, Incidents, KeyEntry, KeyUses, Outbox, ProjectId, RecordedAct, Registry,
-    Reports, Snapshot, StoreError,
+    Act, Actor, AuditEvent, Clock, Directory, Incidents, KeyEntry, Outbox, ProjectId, RecordedAct, Registry, Reports,
+    Snapshot, StoreError,
 };
 use tokio::sync::Mutex;
 use wire::endpoint::{Endpoint, Method};
@@ -127,12 +135,10 @@ impl fmt::Debug for Money {
     }
 }
 
-/// What the control plane reads of exposed keys, and who is told of one.
+/// Where incidents of exposed keys are, and who is told of one.
 pub struct Exposure {
     /// Incidents, and keys that are gone.
     pub incidents: Arc<dyn Incidents>,
-    /// From where keys were used.
-    pub key_uses: Arc<dyn KeyUses>,
     /// Mail addresses that are told; webhooks are told in any case.
     pub recipients: Vec<String>,
 }
@@ -153,6 +159,7 @@ pub struct Console {
     random: Arc<dyn Random>,
     money: Money,
     exposure: Exposure,
+    keeping: Keeping,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -168,6 +175,7 @@ struct Event {
 
 impl Console {
     /// A control plane over a store and the directory loaded from it.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that the binary wires, named once")]
     pub fn new(
         registry: Arc<dyn Registry>,
         directory: Arc<Directory>,
@@ -176,9 +184,11 @@ impl Console {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         money: Money,
+        keeping: Keeping,
         exposure: Exposure,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, money, exposure, writing: Mutex::new(()) }
+        let writing = Mutex::new(());
+        Console { registry, directory, pepper, shape, clock, random, money, keeping, exposure, writing }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.
@@ -196,6 +206,10 @@ impl Console {
     async fn answer(&self, call: &Call<'_>) -> Answer {
         if call.endpoint.method == Method::Get {
             return self.perform(call).await;
+        }
+        if call.endpoint.path.ends_with("/rotate") {
+            // It waits for its turn by itself, and not while a secret is delivered.
+            return self.rotate_key(call).await;
         }
         let _one_at_a_time = self.writing.lock().await;
         if call.caller.revocation.is_revoked() {
@@ -220,6 +234,7 @@ impl Console {
             (Get, "/projects/{project_id}/api_keys") => self.list_project_keys(call),
             (Post, "/projects/{project_id}/api_keys") => self.create_project_key(call).await,
             (Get, "/projects/{project_id}/api_keys/{api_key_id}") => self.retrieve_project_key(call),
+            (Post, "/projects/{project_id}/api_keys/{api_key_id}") => self.update_key(call).await,
             (Delete, "/projects/{project_id}/api_keys/{api_key_id}") => self.delete_project_key(call).await,
             (Get, "/projects/{project_id}/service_accounts") => self.list_service_accounts(call),
             (Post, "/projects/{project_id}/service_accounts") => self.create_service_account(call).await,

@@ -17,6 +17,17 @@ impl Console {
             (Post, "/incidents/{incident_id}/limit") => self.limit_by_incident(call).await,
             (Post, "/incidents/{incident_id}/replacement") => self.replace_by_incident(call).await,
             (Get, "/incidents/{incident_id}/report") => self.report_incident(call).await,
+            (Post, "/projects/{project_id}/api_keys/{api_key_id}/suspend" | "/admin_api_keys/{key_id}/suspend") => {
+                self.suspend_key(call).await
+            }
+            (Post, "/projects/{project_id}/api_keys/{api_key_id}/resume" | "/admin_api_keys/{key_id}/resume") => {
+                self.resume_key(call).await
+            }
+            (Get, "/key_policy" | "/projects/{project_id}/key_policy") => self.retrieve_key_policy(call),
+            (Post, "/key_policy" | "/projects/{project_id}/key_policy") => self.update_key_policy(call).await,
+            (Get, "/key_deliveries") => Ok(self.list_key_deliveries()),
+            (Get, "/stale_keys") => self.list_stale_keys(call),
+            (Get, "/findings") => self.list_findings(call).await,
             (Get, "/limits") => self.list_limits(call),
             (Post, "/limits") => self.create_limit(call).await,
             (Get, "/limits/{limit_id}") => self.retrieve_limit(call),

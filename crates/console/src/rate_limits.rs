@@ -45,6 +45,29 @@ fn with_figures(mut shown: Value, limits: &Limits) -> Value {
     shown
 }
 
+/// The figures of a key's limits, flat: those that are set.
+pub(crate) fn figures(limits: &Limits) -> Value {
+    let mut limits = *limits;
+    let mut shown = serde_json::Map::new();
+    for (name, field) in FIELDS {
+        if let Some(figure) = field(&mut limits) {
+            shown.insert(name.to_owned(), json!(figure));
+        }
+    }
+    if let Some(concurrency) = limits.concurrency {
+        shown.insert("concurrency".to_owned(), json!(concurrency));
+    }
+    Value::Object(shown)
+}
+
+/// Takes over limits that are written flat, as in a key's own terms.
+pub(crate) fn read_flat(limits: &mut Limits, fields: &Fields) -> Result<(), Refusal> {
+    let names = FIELDS.map(|(name, _)| name);
+    fields.only(&[&names[..], &["concurrency"]].concat())?;
+    read_figures(limits, fields)?;
+    read_concurrency(limits, fields)
+}
+
 fn show_model(model: &str, limits: &Limits) -> Value {
     with_figures(json!({"object": "project.rate_limit", "id": id_of(model), "model": model}), limits)
 }
@@ -56,15 +79,24 @@ fn id_of(model: &str) -> String {
 
 /// Takes over what a call names; null takes a limit away.
 fn read(limits: &mut Limits, fields: &Fields) -> Result<(), Refusal> {
+    read_figures(limits, fields)?;
+    let Some(ours) = fields.object("sallyport")? else { return Ok(()) };
+    ours.only(&["concurrency"])?;
+    read_concurrency(limits, &ours)
+}
+
+fn read_figures(limits: &mut Limits, fields: &Fields) -> Result<(), Refusal> {
     for (name, field) in FIELDS {
         if fields.has(name) {
             *field(limits) = fields.count(name, 0, NUMBER_MAX)?;
         }
     }
-    let Some(ours) = fields.object("sallyport")? else { return Ok(()) };
-    ours.only(&["concurrency"])?;
-    if ours.has("concurrency") {
-        let given = ours.count("concurrency", 0, u64::from(u32::MAX))?;
+    Ok(())
+}
+
+fn read_concurrency(limits: &mut Limits, fields: &Fields) -> Result<(), Refusal> {
+    if fields.has("concurrency") {
+        let given = fields.count("concurrency", 0, u64::from(u32::MAX))?;
         limits.concurrency = given.and_then(|given| u32::try_from(given).ok());
     }
     Ok(())

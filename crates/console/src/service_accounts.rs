@@ -59,7 +59,6 @@ impl Console {
     pub(crate) async fn create_service_account(&self, call: &Call<'_>) -> Answer {
         let project = self.active_project(call)?;
         let fields = Fields::of(call)?;
-        fields.refuse_restrictions()?;
         let is_only = fields.bool("create_service_account_only")?.unwrap_or(false);
         let account = ServiceAccount {
             id: ServiceAccountId::new(self.new_id(ServiceAccountId::PREFIX)),
@@ -68,7 +67,11 @@ impl Console {
             role: if is_only { "none" } else { "member" }.to_owned(),
             created_at: self.clock.unix_seconds(),
         };
-        let key = if is_only { None } else { Some(self.account_key(call, &account, "Secret Key", None)) };
+        let mut key = match is_only {
+            true => None,
+            false => Some(self.account_key(call, &account, "Secret Key", self.end_of_life(Some(&project), &fields)?)),
+        };
+        key.iter_mut().try_for_each(|key| self.read_key_terms(&mut key.record, &fields, false))?;
         let act = Act::CreateServiceAccount(account.clone(), key.as_ref().map(|key| key.record.clone()));
         let mut events = vec![event("service_account.created", &account)];
         events.extend(key.as_ref().map(|key| key_created(&key.record)));
@@ -110,11 +113,9 @@ impl Console {
         let project = self.active_project(call)?;
         let account = self.service_account(call, &project)?;
         let fields = Fields::of(call)?;
-        fields.refuse_restrictions()?;
         let name = fields.text("name")?.unwrap_or_else(|| "Secret Key".to_owned());
-        let key = self.account_key(call, &account, &name, fields.expires_at(self.clock.unix_seconds())?);
-        self.commit(call.actor(), Act::CreateKey(key.record.clone()), vec![key_created(&key.record)]).await?;
-        Ok(show_key(&key))
+        let key = self.account_key(call, &account, &name, self.end_of_life(Some(&project), &fields)?);
+        Ok(show_key(&self.create_key(call, key, &fields).await?))
     }
 
     fn account_key(&self, call: &Call<'_>, account: &ServiceAccount, name: &str, expires_at: Option<i64>) -> NewKey {

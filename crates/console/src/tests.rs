@@ -1,5 +1,6 @@
 mod holds;
 mod incidents;
+mod key_life;
 mod leaks;
 mod limits;
 mod prices;
@@ -54,6 +55,29 @@ impl Registry for Failing {
     }
 }
 
+/// Deliveries that keep what comes, or fail.
+#[derive(Default)]
+struct Shelf {
+    is_full: AtomicBool,
+    delivered: std::sync::Mutex<Vec<(String, String)>>,
+}
+
+#[async_trait::async_trait]
+impl Deliveries for Shelf {
+    fn names(&self) -> Vec<String> {
+        vec!["billing".into(), "search".into()]
+    }
+
+    async fn deliver(&self, to: &str, secret: &NewSecret) -> Result<(), String> {
+        if self.is_full.load(SeqCst) {
+            return Err("the shelf is full".into());
+        }
+        let delivered = (to.to_owned(), secret.secret.expose().to_owned());
+        self.delivered.lock().expect("unpoisoned").push(delivered);
+        Ok(())
+    }
+}
+
 struct World {
     console: Console,
     store: Arc<Failing>,
@@ -62,6 +86,7 @@ struct World {
     secrets: Vec<String>,
     folder: tempfile::TempDir,
     clock: Arc<Fixed>,
+    deliveries: Arc<Shelf>,
     /// How often the notifier was woken.
     woken: Arc<AtomicUsize>,
     /// The keeper of the ledger runs until this is dropped.
@@ -108,12 +133,13 @@ async fn world_at_pace(pace: i64) -> World {
             waking.fetch_add(1, SeqCst);
         }),
     };
-    let exposure =
-        Exposure { incidents: sqlite.clone(), key_uses: sqlite, recipients: vec!["security@example.com".to_owned()] };
+    let deliveries = Arc::new(Shelf::default());
+    let kept = Keeping::open(sqlite.clone(), sqlite.clone(), deliveries.clone()).await.expect("readable");
+    let exposure = Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()] };
     let random = Arc::new(SystemRandom);
-    let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, exposure);
+    let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, kept, exposure);
     let project = started.project.to_string();
-    World { console, store, caller, project, secrets, folder, clock, woken, _keeping: keeping }
+    World { console, store, caller, project, secrets, folder, clock, deliveries, woken, _keeping: keeping }
 }
 
 impl World {
@@ -339,9 +365,9 @@ async fn wrong_fields_are_named() {
         ("/projects", json!({"name": "x", "sallyport": {"synonyms": ["proj_"]}}), "sallyport.synonyms"),
         ("/projects", json!({"name": "x", "sallyport": {"synonyms": ["org-a b"]}}), "sallyport.synonyms"),
         ("/projects", json!({"name": "x", "sallyport": ["proj_a"]}), "sallyport"),
-        (&accounts, json!({"name": "x", "scopes": ["model.read"]}), "scopes"),
+        (&accounts, json!({"name": "x", "scopes": ["model.reads"]}), "scopes"),
         (&keys, json!({"name": "x", "expires_in_seconds": 0}), "expires_in_seconds"),
-        (&keys, json!({"name": "x", "scopes": ["model.read"]}), "scopes"),
+        (&keys, json!({"name": "x", "ip_allowlist": ["10.0.0.1"]}), "ip_allowlist"),
     ] {
         let refusal = world.refused("POST", path, body).await;
         assert_eq!((refusal.status(), refusal.param.as_deref()), (400, Some(param)), "{refusal}");

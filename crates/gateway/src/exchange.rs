@@ -24,6 +24,7 @@ use crate::admit::admit;
 use crate::answer::Answer;
 use crate::authenticate::authenticate;
 use crate::body::linger;
+use crate::client_secrets::{self, ClientSecret};
 use crate::forward::{Call, forward};
 use crate::gate::Gate;
 use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
@@ -35,7 +36,7 @@ use crate::record::Record;
 use crate::resolve::{Destination, Resolved, resolve};
 use crate::socket::ConnectionState;
 use crate::worker::Worker;
-use crate::{control, health, local};
+use crate::{bounds, browser, control, health, local};
 
 /// Handles one request. It always answers, and its record is written at the end of the answer.
 pub(crate) async fn exchange(
@@ -57,6 +58,9 @@ pub(crate) async fn exchange(
         }
     };
     let project = record.caller.as_ref().and_then(|key| key.key.project.as_ref()).map(|id| id.as_str());
+    if let Some(origin) = &record.readable_by {
+        browser::let_read(response.headers_mut(), origin);
+    }
     headers::note(response.headers_mut(), record.rates.as_ref(), &record.notes);
     headers::sign_answer(response.headers_mut(), &record.request_id, &worker.gate.organization, project);
     record.answering(response.status().as_u16());
@@ -79,8 +83,10 @@ async fn way(
     if let Some(found) = endpoint::find_signed(head.method.as_str(), accepted.path()) {
         return Box::pin(receive(gate, found, &head, body, record)).await;
     }
-    let caller = authenticate(gate, &head.headers)?;
-    record.caller = Some(Arc::clone(&caller.key));
+    if let Some(answer) = browser::preflight(gate, &head, record)? {
+        return Ok(answer);
+    }
+    let caller = authenticate(gate, &head.headers, record)?;
     let resolved = resolve(gate, &accepted, caller)?;
     record.row = Some(resolved.row);
     if resolved.is_shared {
@@ -91,27 +97,54 @@ async fn way(
     if resolved.is_shared {
         Box::pin(resolved.check_model(gate, &prepared)).await?;
     }
+    bounds::check_model(&resolved, &prepared)?;
     let destination = resolved.destination(gate, &prepared)?;
     // Boxed where the way is rare: a request's future holds room for every branch, and is moved once.
     if let Destination::Control = destination {
         return Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await;
+    }
+    if let Destination::ClientSecret = destination {
+        return client_secrets::mint(gate, &resolved, &prepared);
     }
     let keeping = match again(gate, &resolved, &prepared, &head)? {
         Begin::Again(response) => return Ok(*response),
         Begin::First(keeping) => Some(keeping),
         Begin::Plain => None,
     };
+    let call = ClientCall::take(&resolved)?;
     let admission = admit(gate, &resolved, &prepared, record)?;
     let is_local = matches!(destination, Destination::Local(..));
     let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local };
     let held = Held { keeping, ..hold(claim, prepared, admission, record).await? };
+    call.make();
     match destination {
-        Destination::Control | Destination::Models => local::models(gate, &resolved),
+        Destination::Control | Destination::ClientSecret | Destination::Models => local::models(gate, &resolved),
         Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, held, record)).await,
         Destination::Upstream => {
             let call = Call::new(worker, resolved, held)?;
             forward(call, head, record).await
         }
+    }
+}
+
+/// A call of a client secret's, given back if it is refused before it is made.
+struct ClientCall(Option<Arc<ClientSecret>>);
+
+impl ClientCall {
+    fn take(resolved: &Resolved<'_>) -> Result<ClientCall, Refusal> {
+        let client = resolved.caller.client.clone();
+        client.iter().try_for_each(|client| client.take_call())?;
+        Ok(ClientCall(client))
+    }
+
+    fn make(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ClientCall {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|client| client.give_back_call());
     }
 }
 

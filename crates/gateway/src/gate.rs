@@ -11,17 +11,21 @@ use futures_core::Stream;
 use http::HeaderValue;
 use ledger::Ledger;
 use pricing::Prices;
-use store::{Clock, Directory, KeyEntry, Owners};
+use store::{Clock, Directory, KeyEntry, KeyUse, Owners};
 use wire::endpoint::Endpoint;
 use wire::refusal::Refusal;
 
+use crate::alarms::Alarms;
 use crate::body::BodyBudget;
+use crate::client_secrets::ClientSecrets;
 use crate::idempotency::IdempotentCalls;
 use crate::metrics::Metrics;
 use crate::money::Money;
 use crate::own::OwnerBook;
 use crate::request_log::RequestLog;
 use crate::settings::Settings;
+use crate::unknown_keys::UnknownKeys;
+use crate::uses::UseBook;
 
 /// A call of the control plane, authenticated, with a body that is strict JSON or empty.
 #[derive(Debug)]
@@ -132,6 +136,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Request log.
     pub log: RequestLog,
+    /// Where alarms go in.
+    pub alarms: Alarms,
 }
 
 /// The gate.
@@ -149,6 +155,11 @@ pub struct Gate {
     pub(crate) local: Local,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: RequestLog,
+    pub(crate) alarms: Alarms,
+    pub(crate) unknown_keys: UnknownKeys,
+    pub(crate) client_secrets: ClientSecrets,
+    /// One for each worker.
+    pub(crate) uses: Vec<UseBook>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) bodies: Arc<BodyBudget>,
     /// The process's own runtime, where the control plane and the database run.
@@ -170,7 +181,9 @@ impl Gate {
         let host = parts.settings.upstream.as_ref().map(|upstream| upstream.authority.host());
         let money = Money::new(parts.ledger, parts.prices, host);
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
+        let workers = parts.settings.workers.max(1);
         Arc::new(Gate {
+            uses: std::iter::repeat_with(UseBook::default).take(workers).collect(),
             owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
             bodies: BodyBudget::new(parts.settings.limits.body_memory_bytes_max),
             organization: HeaderValue::try_from(organization).unwrap_or(HeaderValue::from_static("")),
@@ -185,6 +198,9 @@ impl Gate {
             local: parts.local,
             clock: parts.clock,
             log: parts.log,
+            alarms: parts.alarms,
+            unknown_keys: UnknownKeys::default(),
+            client_secrets: ClientSecrets::default(),
             metrics,
             runtime: tokio::runtime::Handle::current(),
             reading_on: AtomicUsize::new(0),
@@ -203,6 +219,11 @@ impl Gate {
     /// Waits until what was learnt of object owners is on disk, for a few seconds; whether it is. Called at a stop.
     pub async fn settle(&self) -> bool {
         self.owners.settle().await
+    }
+
+    /// Takes over what was counted of keys' uses since the last time.
+    pub fn take_uses(&self) -> Vec<KeyUse> {
+        self.uses.iter().flat_map(UseBook::take).collect()
     }
 
     pub(crate) fn begin_exchange(self: &Arc<Self>) -> InFlight {

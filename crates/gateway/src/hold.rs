@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use wire::endpoint::{Meter, Method};
 use wire::refusal::{Reason, Refusal};
 
+use crate::client_secrets::Tab;
 use crate::gate::Gate;
 use crate::headers::single;
 use crate::idempotency::Keeping;
@@ -97,12 +98,22 @@ pub(crate) async fn hold(
         edits: Vec::new(),
         undo: Undo::default(),
         growth: None,
+        is_bounded: false,
     };
+    let tab = match request.tab(&row) {
+        Ok(tab) => tab,
+        Err(refusal) => {
+            admission.iter_mut().for_each(|admission| admission.correct(gate.money.now_ns(), 0));
+            return Err(refusal);
+        }
+    };
+    request.is_bounded = tab.is_some();
     let is_limited = gate.money.ledger.limits_apply(&row);
     let hold = match request.granted(&prepared, row, is_limited, record).await {
         Ok(hold) => hold,
         Err(refusal) => {
             // What money refuses uses no tokens: nobody else is to be short of them.
+            tab.into_iter().for_each(|tab| tab.settle(Nano::ZERO));
             admission.iter_mut().for_each(|admission| admission.correct(gate.money.now_ns(), 0));
             return Err(refusal);
         }
@@ -118,6 +129,7 @@ pub(crate) async fn hold(
         let Some(body) = body else {
             // What is held is for another body than this one.
             hold.release();
+            tab.into_iter().for_each(|tab| tab.settle(Nano::ZERO));
             let words = "The gate could not put its limits into the request body. Send it as a JSON object.";
             return Err(Refusal::new(Reason::Internal, words).cause("the body is no object"));
         };
@@ -129,6 +141,7 @@ pub(crate) async fn hold(
     }
     let mut settling = Settling::new(gate, hold, admission, table, (meter, asked), undo, project.money.abandoned);
     settling.growth = growth;
+    settling.tab = tab;
     Ok(Held { prepared, settling: Some(settling), keeping: None })
 }
 
@@ -219,6 +232,8 @@ struct Request<'a> {
     edits: Vec<Edit>,
     undo: Undo,
     growth: Option<Growth>,
+    /// Whether its bound must hold although no limit of the ledger applies: a client secret's budget rests on it.
+    is_bounded: bool,
 }
 
 /// What a request may cost.
@@ -275,6 +290,19 @@ impl Request<'_> {
         }
     }
 
+    /// Holds the worst case against the budget of the client secret that calls.
+    fn tab(&self, row: &UsageRow) -> Result<Option<Tab>, Refusal> {
+        let client = self.claim.resolved.caller.client.as_ref().filter(|client| client.has_budget());
+        let Some(client) = client else { return Ok(None) };
+        let worst = self.worst(&row.model, None, None);
+        let Some(amount) = worst.amount else {
+            let words = worst.unbounded.unwrap_or_default();
+            let words = format!("This client secret has a budget, and what the request may cost has no bound. {words}");
+            return Err(Refusal::new(Reason::NoBound, words));
+        };
+        client.open_tab(amount)
+    }
+
     /// What the operator answers for where nobody can say.
     fn allowance(&self) -> Option<Nano> {
         self.project.money.allowances.get(self.claim.resolved.row.endpoint.path).copied()
@@ -315,11 +343,13 @@ impl Request<'_> {
         let is_default = self.project.money.output_tokens_default.is_some();
         let is_text = matches!(self.meter, Meter::Chat | Meter::Responses | Meter::Completions);
         if let (true, Cap::Absent, Some(cap)) = (is_text, self.asked.output_cap, bounded.output_cap)
-            && (is_limited || is_default)
+            && (is_limited || is_default || self.is_bounded)
         {
             self.set_cap(cap);
         }
-        if let (Cap::Absent, Some(calls), true) = (self.asked.max_tool_calls, bounded.tool_calls, is_limited) {
+        if let (Cap::Absent, Some(calls), true) =
+            (self.asked.max_tool_calls, bounded.tool_calls, is_limited || self.is_bounded)
+        {
             self.edits.push(Edit::number("max_tool_calls", calls));
             self.undo.echoes.push(Edit { key: "max_tool_calls", value: "null".into() });
         }

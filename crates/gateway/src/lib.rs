@@ -4,8 +4,9 @@
 //! [`connection`]). Each request then takes the way that [`exchange`] shows in one function:
 //!
 //! 1. [`accept`]: a head that every reader reads the same way, or 400.
-//! 2. [`authenticate`]: header → key → project, from the snapshot in force.
-//! 3. [`resolve`]: the endpoint's row, whether this key opens it, and who answers.
+//! 2. [`authenticate`]: header → key → project, from the snapshot in force; [`browser`]: who comes from a browser, and
+//!    what is answered across origins; [`client_secrets`]: keys for browsers and devices; [`unknown_keys`]: who tries.
+//! 3. [`resolve`]: the endpoint's row, whether this key opens it ([`bounds`]), and who answers.
 //! 4. [`own`]: whose object the path names, where projects share an upstream account.
 //! 5. [`prepare`]: the body, read within its bounds and checked; the bytes that will be sent.
 //! 6. [`idempotency`]: an answer that is known is given again. [`admit`]: rate and concurrency limits.
@@ -13,7 +14,8 @@
 //! 8. [`forward`] with [`upstream`], or [`local`] for the embedded model, or [`control`] for administration.
 //! 9. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
 //!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
-//! 10. [`record`]: one log line and the metrics, however it ended.
+//! 10. [`record`]: one log line and the metrics, however it ended; [`uses`]: from where each key is used; [`alarms`]:
+//!     what somebody must look into.
 //!
 //! What a signature opens instead of a key leaves this way after its first step: [`receive`].
 //!
@@ -22,9 +24,13 @@
 mod accept;
 mod address;
 mod admit;
+mod alarms;
 mod answer;
 mod authenticate;
 mod body;
+mod bounds;
+mod browser;
+mod client_secrets;
 mod connection;
 mod control;
 mod decode;
@@ -54,10 +60,13 @@ mod sending;
 pub mod settings;
 mod settle;
 mod socket;
+mod unknown_keys;
 mod upstream;
+mod uses;
 mod withhold;
 mod worker;
 
+pub use alarms::{Alarm, AlarmKind, Alarms};
 pub use gate::{
     ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
     SignedDelivery,

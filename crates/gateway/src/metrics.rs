@@ -64,6 +64,8 @@ pub(crate) struct Metrics {
     pub(crate) upstream_retries: Counter,
     /// Owners of objects that could not be written down at once.
     pub(crate) owner_write_failures: Counter,
+    /// Alarms that nobody took in time.
+    pub(crate) alarms_lost: Counter,
     /// Object ids that another project owned already.
     pub(crate) owner_conflicts: Counter,
     /// What the ledger counts.
@@ -85,6 +87,7 @@ impl Default for Metrics {
         let upstream_retries = Counter::default();
         let owner_write_failures = Counter::default();
         let owner_conflicts = Counter::default();
+        let alarms_lost = Counter::default();
         registry.register("requests", "Requests by endpoint, method and status class", requests.clone());
         registry.register("request_duration_seconds", "From the request's head to the answer's end", durations.clone());
         registry.register("refusals", "Refusals by error code", refusals.clone());
@@ -100,6 +103,7 @@ impl Default for Metrics {
             owner_write_failures.clone(),
         );
         registry.register("owner_conflicts", "Object ids that another project owned", owner_conflicts.clone());
+        registry.register("alarms_lost", "Alarms that came faster than they were taken", alarms_lost.clone());
         let money = MoneyMetrics::register(&mut registry);
         Metrics {
             registry,
@@ -115,6 +119,7 @@ impl Default for Metrics {
             upstream_retries,
             owner_write_failures,
             owner_conflicts,
+            alarms_lost,
             money,
         }
     }

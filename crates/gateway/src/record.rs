@@ -9,14 +9,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, Method, Version};
-use store::KeyEntry;
+use http::{HeaderMap, HeaderValue, Method, Version};
+use store::{Key, KeyEntry};
 use wire::refusal::Refusal;
 
 use crate::address::client_address;
+use crate::alarms::{Alarm, AlarmKind};
+use crate::client_secrets::ClientSecret;
 use crate::gate::InFlight;
 use crate::resolve::Row;
 use crate::socket::{ConnectionState, ExchangeInFlight};
+use crate::uses::Use;
 use crate::worker::Worker;
 
 /// Longest text of a client's choosing in a log line: model names and request ids are shorter.
@@ -67,6 +70,11 @@ pub(crate) struct Record {
     pub(crate) row: Option<Row>,
     /// The key that authenticated.
     pub(crate) caller: Option<Arc<KeyEntry>>,
+    /// The client secret that authenticated, which the key made.
+    pub(crate) client_secret: Option<Arc<ClientSecret>>,
+    /// The web origin whose pages may read the answer.
+    pub(crate) readable_by: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
     /// The model that the request names.
     pub(crate) model: Option<String>,
     /// Whether the answer is a stream of events.
@@ -118,6 +126,9 @@ impl Record {
             address: client_address(connection.peer, connection.proxied, headers, trusted),
             row: None,
             caller: None,
+            client_secret: None,
+            readable_by: None,
+            user_agent: headers.get("user-agent").cloned(),
             model: None,
             streamed: false,
             request_bytes: 0,
@@ -155,6 +166,32 @@ impl Record {
     pub(crate) fn answering(&mut self, status: u16) {
         self.status = status;
         self.answered = Some(Instant::now());
+        let Some(caller) = &self.caller else { return };
+        self.worker.uses().note(&Use {
+            key: &caller.key.id,
+            address: self.address,
+            at: self.worker.gate.clock.unix_seconds(),
+            is_refused: status >= 400,
+            user_agent: self.user_agent.as_ref(),
+            model: self.model.as_deref(),
+        });
+    }
+
+    /// Raises an alarm about this request.
+    pub(crate) fn alarm(&self, kind: AlarmKind, key: Option<&Key>, origin: Option<String>) {
+        let gate = &self.worker.gate;
+        let is_taken = gate.alarms.raise(Alarm {
+            kind,
+            at: gate.clock.unix_seconds(),
+            project: key.and_then(|key| key.project.clone()),
+            key: key.map(|key| key.id.clone()),
+            address: self.address.to_string(),
+            user_agent: self.user_agent.as_ref().map(|value| client_text(value.as_bytes())),
+            origin,
+        });
+        if !is_taken {
+            gate.metrics.alarms_lost.inc();
+        }
     }
 
     fn line(&self, line: &mut Vec<u8>, total: Duration) {
@@ -174,6 +211,7 @@ impl Record {
             text(line, "project_id", caller.key.project.as_ref().map(|id| id.as_str()));
             text(line, "key_id", Some(caller.key.id.as_str()));
         }
+        text(line, "client_secret_id", self.client_secret.as_ref().map(|secret| secret.id.as_str()));
         text(line, "model", self.model.as_deref());
         line.extend_from_slice(if self.streamed { b",\"stream\":true" } else { b",\"stream\":false" });
         if let Some(status) = self.upstream_status {

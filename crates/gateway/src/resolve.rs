@@ -14,6 +14,7 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::accept::Accepted;
 use crate::authenticate::Caller;
+use crate::bounds;
 use crate::gate::{EmbeddedModel, Gate, Local, ModelEndpoint};
 use crate::local::unknown_model;
 use crate::own;
@@ -39,6 +40,8 @@ pub(crate) struct Resolved<'r> {
 pub(crate) enum Destination<'g> {
     /// The control plane.
     Control,
+    /// The gate itself: it makes a client secret.
+    ClientSecret,
     /// The gate itself: the embedded model's names.
     Models,
     /// The embedded model.
@@ -58,11 +61,18 @@ pub(crate) fn resolve<'r>(gate: &Gate, accepted: &Accepted<'r>, caller: Caller) 
         .map_err(|error| no_row(&error, &head.method, accepted.path()))?;
     let endpoint = found.endpoint;
     opens(endpoint, &caller)?;
+    bounds::check_endpoint(endpoint, &caller)?;
+    refuse_detours(endpoint)?;
     if endpoint.websocket {
         let words = "WebSocket surfaces are not served by this gate yet. Use the HTTP endpoints.";
         return Err(Refusal::new(Reason::NotServed, words));
     }
-    let is_data = endpoint.opens == Opens::ProjectKey;
+    let makes_client_secret = endpoint.makes_client_secret;
+    if makes_client_secret && caller.client.is_some() {
+        let words = "A client secret makes no other. Make it on your server, with a project key.";
+        return Err(Refusal::new(Reason::WrongKeyKind, words));
+    }
+    let is_data = endpoint.opens == Opens::ProjectKey && !makes_client_secret;
     let is_shared = is_data && gate.settings.upstream.is_some() && gate.directory.snapshot().project_count() > 1;
     if is_data && gate.settings.upstream.is_none() && !is_model(endpoint) && local_endpoint(endpoint).is_none() {
         let words = "This gate has no upstream: its embedded model serves chat completions, responses and models only. Set SALLYPORT_UPSTREAM_KEY on the gate to reach the rest.";
@@ -93,6 +103,16 @@ fn opens(endpoint: &Endpoint, caller: &Caller) -> Result<(), Refusal> {
             "You have insufficient permissions for this operation: administration needs an admin key (OPENAI_ADMIN_KEY in the official SDK).",
         )),
     }
+}
+
+/// Refuses what would hand out the provider's own client secrets, or lead media past the gate: what goes that way is
+/// neither counted nor looked at, nor can it be cut.
+fn refuse_detours(endpoint: &Endpoint) -> Result<(), Refusal> {
+    if !endpoint.leads_past_the_gate {
+        return Ok(());
+    }
+    let words = "This operation hands out a secret of the provider's, or opens media that pass the gate by, where no limit holds. Use the HTTP endpoints, and /v1/sallyport/client_secrets for browsers and devices.";
+    Err(Refusal::new(Reason::NotServed, words))
 }
 
 fn no_row(error: &NotFound, method: &Method, path: &str) -> Refusal {
@@ -191,6 +211,9 @@ impl Resolved<'_> {
         let endpoint = self.row.endpoint;
         if endpoint.opens == Opens::AdminKey {
             return Ok(Destination::Control);
+        }
+        if endpoint.makes_client_secret {
+            return Ok(Destination::ClientSecret);
         }
         let has_upstream = gate.settings.upstream.is_some();
         let Some(local) = local_endpoint(endpoint) else {

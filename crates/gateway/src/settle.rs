@@ -25,6 +25,7 @@ use store::{Abandoned, Certainty, CostLine, UsageRow};
 use wire::endpoint::Meter;
 use wire::sse;
 
+use crate::client_secrets::Tab;
 use crate::gate::Gate;
 use crate::money::Link;
 pub(crate) use growth::{AHEAD_TOKENS_MIN, Growth};
@@ -48,6 +49,8 @@ pub(crate) struct Settling {
     pub(crate) abandoned: Abandoned,
     /// Present where only a part of the worst case is held.
     pub(crate) growth: Option<Growth>,
+    /// What is held of a client secret's own budget.
+    pub(crate) tab: Option<Tab>,
 }
 
 /// How an answer ended, as far as its usage is concerned.
@@ -85,6 +88,7 @@ impl Settling {
             tee,
             abandoned,
             growth: None,
+            tab: None,
         })
     }
 
@@ -102,6 +106,7 @@ impl Settling {
             tee: Tee::new(meter),
             abandoned: Abandoned::Cancel,
             growth: None,
+            tab: None,
         })
     }
 
@@ -115,6 +120,7 @@ impl Settling {
         if let Some(hold) = self.hold.take() {
             hold.release();
         }
+        self.settle_tab(Nano::ZERO);
         self.correct_tokens(0);
     }
 
@@ -204,6 +210,7 @@ impl Settling {
         let now = self.gate.clock.unix_seconds();
         if end == End::Cut {
             let above = self.growth.as_ref().and_then(|growth| growth.above(&hold, &self.table));
+            self.settle_tab(above.unwrap_or(hold.amount()));
             end_cut(hold, above, now);
             return true;
         }
@@ -224,9 +231,21 @@ impl Settling {
         // Under a limit, what has no price is charged at its worst case.
         match row.certainty {
             Certainty::Unpriced if hold.amount() > row.cost => hold.estimate(now),
-            _ => hold.settle(row),
+            certainty => {
+                if certainty != Certainty::Unpriced {
+                    self.settle_tab(row.cost);
+                }
+                hold.settle(row);
+            }
         }
         true
+    }
+
+    /// Gives back to a client secret what it was not charged. Where this is not called, it stays charged in full.
+    fn settle_tab(&mut self, spent: Nano) {
+        if let Some(tab) = self.tab.take() {
+            tab.settle(spent);
+        }
     }
 
     /// What was used; `None` where nobody can say.

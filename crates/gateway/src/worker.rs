@@ -19,6 +19,7 @@ use crate::ids::RequestIds;
 use crate::request_log::LogBuffer;
 use crate::socket::{Command, ConnectionState, raw_answer};
 use crate::upstream::Client;
+use crate::uses::UseBook;
 
 /// How often stalled connections are looked for: header and idle times are right to within it.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     pub(crate) ids: RequestIds,
     pub(crate) client: Option<Client>,
     pub(crate) log: LogBuffer,
+    number: usize,
     connections: Mutex<Connections>,
     open: AtomicUsize,
 }
@@ -48,6 +50,7 @@ impl Worker {
             ids: RequestIds::new(number),
             client: gate.settings.upstream.as_ref().map(|upstream| Client::new(upstream, &gate.settings.timeouts)),
             log: LogBuffer::new(gate.log.clone()),
+            number,
             connections: Mutex::default(),
             open: AtomicUsize::new(0),
             gate,
@@ -66,6 +69,11 @@ impl Worker {
             state.order(Command::Drain);
         }
         Registered { worker: Arc::clone(self), slot }
+    }
+
+    /// Where this worker counts from where keys are used.
+    pub(crate) fn uses(&self) -> &UseBook {
+        &self.gate.uses[self.number]
     }
 
     fn each_connection(&self, mut visit: impl FnMut(&ConnectionState)) {

@@ -27,11 +27,13 @@ pub enum Kind {
     ServiceAccount,
     /// An administration key.
     Admin,
+    /// A client secret: a short-lived key for browsers and devices.
+    ClientSecret,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 3] = [Kind::Project, Kind::ServiceAccount, Kind::Admin];
+    pub const ALL: [Kind; 4] = [Kind::Project, Kind::ServiceAccount, Kind::Admin, Kind::ClientSecret];
 
     /// The kind's word in a key.
     pub const fn word(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Project => "proj",
             Kind::ServiceAccount => "svc",
             Kind::Admin => "admin",
+            Kind::ClientSecret => "cs",
         }
     }
 

@@ -121,6 +121,11 @@ impl Gate {
         self.tell(made, &format!("{value}\nThis secret is not shown again. The key's id is {id}."));
     }
 
+    /// Prints one object as it is.
+    pub(crate) fn show(&self, object: &Value) {
+        println!("{object:#}");
+    }
+
     /// Prints one object, or words about it.
     pub(crate) fn tell(&self, object: &Value, words: &str) {
         if self.json { println!("{object:#}") } else { println!("{words}") }

@@ -18,6 +18,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::key_delivery::DeliveryConfig;
+
 /// Where requests go when only a key is given.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) workers: Option<usize>,
     /// What keys begin with. Default `sp-`.
     pub(crate) key_prefix: Option<String>,
+    /// What keys that are still taken began with before.
+    pub(crate) former_key_prefixes: Vec<String>,
     /// Networks whose `X-Forwarded-For` and PROXY header are believed. Default: none.
     pub(crate) trusted_proxies: Vec<String>,
     /// Whether trusted proxies begin each connection with a PROXY protocol header. Default false.
@@ -60,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) mail: MailConfig,
     /// Reports of leaked keys.
     pub(crate) leaks: LeaksConfig,
+    /// Where new secrets of rotated keys may go.
+    pub(crate) key_delivery: Vec<DeliveryConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -234,8 +240,10 @@ impl Config {
     /// The keys' shape.
     pub(crate) fn shape(&self) -> Result<keys::Shape> {
         let prefix = self.key_prefix.as_deref().unwrap_or("sp-");
-        keys::Shape::new(prefix)
-            .with_context(|| format!("key_prefix: `{prefix}` must be 1 to 16 letters, digits, `-` or `_`"))
+        let shape = keys::Shape::new(prefix)
+            .with_context(|| format!("key_prefix: `{prefix}` must be 1 to 16 letters, digits, `-` or `_`"))?;
+        let former: Vec<&str> = self.former_key_prefixes.iter().map(String::as_str).collect();
+        shape.accepting(&former).context("former_key_prefixes: at most 8, each 1 to 16 letters, digits, `-` or `_`")
     }
 
     /// Whether requests can go to an upstream.

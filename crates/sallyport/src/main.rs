@@ -6,8 +6,11 @@ mod api;
 mod config;
 mod days;
 mod estimate;
+mod finding;
 mod hold;
 mod key;
+mod key_delivery;
+mod key_watch;
 mod leaks;
 mod limit;
 mod model;
@@ -55,8 +58,10 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// List, create, rename or archive projects of a running gate.
     Project(project::Project),
-    /// List, create or revoke keys of a running gate.
-    Key(key::Key),
+    /// Keys of a running gate: list, create, change, rotate, suspend, revoke; what they are held to.
+    Key(Box<key::Key>),
+    /// What the gate noticed: keys in browsers, decoys that were used, who tries unknown keys.
+    Finding(finding::Finding),
     /// List, create or delete service accounts of a running gate, and make keys of them.
     ServiceAccount(service_account::ServiceAccount),
     /// Spending limits: list, set, raise for a time, remove.
@@ -82,6 +87,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Project(project) => project.run(),
         Command::Key(key) => key.run(),
+        Command::Finding(finding) => finding.run(),
         Command::ServiceAccount(account) => account.run(),
         Command::Limit(limit) => limit.run(),
         Command::Usage(usage) => usage.run(),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
-use console::{Console, Started};
-use gateway::{ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
+use console::{Console, Keeping, Started};
+use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
 use keys::{Random, Secret, SystemRandom};
 use ledger::Ledger;
 use socket2::{Domain, Socket, Type};
@@ -18,6 +18,8 @@ use store::{Clock, Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::key_delivery::KeyDeliveries;
+use crate::key_watch::KeyWatch;
 use crate::leaks::GithubKeys;
 use crate::{leaks, model, money, vault};
 
@@ -88,6 +90,7 @@ impl Serve {
     async fn serve(self, config: Config) -> Result<()> {
         let (data, shape) = (config.data_folder(), config.shape()?);
         let settings = config.settings(self.upstream_key.clone())?;
+        let deliveries = Arc::new(KeyDeliveries::new(&config.key_delivery)?);
         let address = config.listen_address()?;
         // The address is taken before anything is written: two gates by mistake do no harm. It is listened on last, so
         // that whoever can connect finds everything in place, the bootstrap file too.
@@ -117,11 +120,8 @@ impl Serve {
         let notifier = money::notifier(&config, password, &store, &directory, &master, outside.0, outside.1)?;
         let waker = notifier.waker();
         let github = GithubKeys::new(&config.leaks.github, config.upstream.client_tls()?, clock.clone())?;
-        let exposure = console::Exposure {
-            incidents: store.clone(),
-            key_uses: store.clone(),
-            recipients: config.leaks.recipients()?,
-        };
+        let exposure = console::Exposure { incidents: store.clone(), recipients: config.leaks.recipients()? };
+        let keeping = Keeping::open(store.clone(), store.clone(), deliveries).await?;
         let console = Arc::new(Console::new(
             store.clone(),
             Arc::clone(&directory),
@@ -138,6 +138,7 @@ impl Serve {
                 master_key: master,
                 wake_notifier: Box::new(move || waker.wake()),
             },
+            keeping,
             exposure,
         ));
         let local = self.local_model(&config, &data);
@@ -150,10 +151,15 @@ impl Serve {
         socket.listen(BACKLOG)?;
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
         let refreshing = github.as_ref().map(GithubKeys::keep_fresh);
-        let control: Arc<dyn ControlPlane> = Arc::new(Control { console, github });
-        let owners = store.clone();
-        let parts = Parts { settings, directory, shape, pepper, owners, ledger, prices, control, local, clock, log };
+        let control: Arc<dyn ControlPlane> = Arc::new(Control { console: Arc::clone(&console), github });
+        let (owners, (alarms, alarmed)) = (store.clone(), Alarms::new());
+        let watch = (Arc::clone(&directory), Arc::clone(&clock));
+        let parts =
+            Parts { settings, directory, shape, pepper, owners, ledger, prices, control, local, clock, log, alarms };
         let gate = Gate::new(parts);
+        let (stop_watch, watch_stopped) = watch::channel(false);
+        let watch = KeyWatch { gate: Arc::clone(&gate), console, directory: watch.0, clock: watch.1 };
+        let watching = watch.start(alarmed, watch_stopped);
         let cut = gateway::serve(Arc::clone(&gate), socket.into(), stop_signal()?).await?;
         if !gate.settle().await {
             tracing::error!(
@@ -163,6 +169,10 @@ impl Serve {
         tracing::info!(cut, "stopped");
         if let Some(refreshing) = refreshing {
             refreshing.abort();
+        }
+        let _ = stop_watch.send(true);
+        for task in watching {
+            let _ = task.await;
         }
         drop(gate);
         if !running.stop().await {

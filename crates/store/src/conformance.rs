@@ -123,6 +123,7 @@ fn full_key(id: &str) -> Key {
             overlap_seconds: 3_600,
             next_at: 1_700_086_400,
             deliver_to: "billing".into(),
+            is_undelivered: true,
             last_error: Some("the disk was full".into()),
         }),
         is_decoy: true,

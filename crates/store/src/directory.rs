@@ -10,7 +10,7 @@ mod order;
 mod sharded;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -67,9 +67,26 @@ pub struct KeyEntry {
     pub expires_at: Option<i64>,
     /// Tripped when the secret is revoked; shared by all entries that it has had since it was last in force.
     pub revocation: Arc<Revocation>,
+    /// When it was last presented since this entry is in force; 0: not yet.
+    used_at: AtomicI64,
 }
 
 impl KeyEntry {
+    /// An entry of a key's secret.
+    pub fn new(key: Key, digest: Digest, expires_at: Option<i64>, revocation: Arc<Revocation>) -> KeyEntry {
+        KeyEntry { key, digest, expires_at, revocation, used_at: AtomicI64::new(0) }
+    }
+
+    /// Notes that the secret was presented.
+    pub fn note_use(&self, now: i64) {
+        self.used_at.store(now, Relaxed);
+    }
+
+    /// When the secret was last presented since this entry is in force.
+    pub fn used_at(&self) -> Option<i64> {
+        Some(self.used_at.load(Relaxed)).filter(|at| *at > 0)
+    }
+
     /// Whether the secret's time is over.
     pub fn has_expired(&self, now: i64) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
@@ -139,7 +156,7 @@ impl Snapshot {
         self.digests.insert(key.id.clone(), key.digest);
         for (digest, expires_at) in key.secrets() {
             let revocation = kept(&digest).unwrap_or_default();
-            self.keys.insert(digest, Arc::new(KeyEntry { key: key.clone(), digest, expires_at, revocation }));
+            self.keys.insert(digest, Arc::new(KeyEntry::new(key.clone(), digest, expires_at, revocation)));
         }
     }
 

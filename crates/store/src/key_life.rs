@@ -115,6 +115,9 @@ pub struct RotationPlan {
     pub next_at: i64,
     /// The name of the delivery, in the operator's configuration, that takes the new secret.
     pub deliver_to: String,
+    /// The secret in force has not reached its delivery: nobody has it, and the next attempt replaces it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_undelivered: bool,
     /// Why the last attempt failed; `None` after one that did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

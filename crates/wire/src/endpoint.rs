@@ -11,9 +11,11 @@ mod admin_rows;
 mod data_rows;
 mod find;
 mod references;
+mod scopes;
 
 pub use find::{Found, NotFound, Params, find, find_signed};
 pub use references::{Form, NOT_REFERENCES, OWN_DATA, REFERENCES, Reference};
+pub use scopes::{ALL as ALL_SCOPES, MODEL_REQUEST, known_scopes};
 
 /// HTTP methods that the API uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -165,6 +167,10 @@ pub struct Endpoint {
     pub lists_account: bool,
     /// A WebSocket surface: known, and refused.
     pub websocket: bool,
+    /// Hands out a secret of the provider's, or opens media that pass the gate by: known, and refused.
+    pub leads_past_the_gate: bool,
+    /// The gate answers it itself, with a client secret of its own.
+    pub makes_client_secret: bool,
     /// Deprecated by the API document.
     pub deprecated: bool,
 }
@@ -213,6 +219,8 @@ const fn plain(method: Method, path: &'static str, family: &'static str, opens: 
         owned_by: None,
         lists_account: false,
         websocket: false,
+        leads_past_the_gate: false,
+        makes_client_secret: false,
         deprecated: false,
     }
 }
@@ -254,6 +262,14 @@ impl Endpoint {
 
     const fn metered(self, unit: &'static str, meter: Meter) -> Endpoint {
         Endpoint { billed_by: Some(unit), meter, ..self }
+    }
+
+    const fn past_the_gate(self) -> Endpoint {
+        Endpoint { leads_past_the_gate: true, ..self }
+    }
+
+    const fn client_secret(self) -> Endpoint {
+        Endpoint { makes_client_secret: true, meter: Meter::Nothing, ..self }
     }
 
     const fn typed_errors(self) -> Endpoint {

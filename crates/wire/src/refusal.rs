@@ -21,8 +21,24 @@ pub enum Reason {
     MalformedKey,
     /// Well-formed, but no such key.
     UnknownKey,
-    /// The key was revoked.
+    /// The key was revoked, or has expired.
     RevokedKey,
+    /// The key is suspended.
+    SuspendedKey,
+    /// An address that presents unknown keys again and again.
+    TooManyUnknownKeys,
+    /// A long-lived key that comes from a browser.
+    BrowserKey,
+    /// A client secret from another origin or device than the one that it is bound to.
+    UnboundClient,
+    /// The key does not take this address.
+    AddressNotAllowed,
+    /// The key's scopes or endpoints do not open this operation.
+    MissingScope,
+    /// The key does not take this model.
+    ModelNotAllowed,
+    /// A client secret has made its calls, or does not cover this one.
+    ClientSecretSpent,
     /// `OpenAI-Organization` names another organization.
     MismatchedOrganization,
     /// `OpenAI-Project` names another project.
@@ -155,6 +171,14 @@ impl Reason {
         Reason::MalformedKey,
         Reason::UnknownKey,
         Reason::RevokedKey,
+        Reason::SuspendedKey,
+        Reason::TooManyUnknownKeys,
+        Reason::BrowserKey,
+        Reason::UnboundClient,
+        Reason::AddressNotAllowed,
+        Reason::MissingScope,
+        Reason::ModelNotAllowed,
+        Reason::ClientSecretSpent,
         Reason::MismatchedOrganization,
         Reason::MismatchedProject,
         Reason::WrongKeyKind,
@@ -209,6 +233,14 @@ impl Reason {
             // OpenAI answers a missing key with a null code.
             Reason::MissingKey => Row { status: 401, kind: REQUEST, code: None, should_retry: None },
             Reason::MalformedKey | Reason::UnknownKey | Reason::RevokedKey => row(401, REQUEST, "invalid_api_key"),
+            Reason::SuspendedKey => row(401, REQUEST, "api_key_suspended"),
+            Reason::TooManyUnknownKeys => row(429, RATE, "too_many_unknown_keys"),
+            Reason::BrowserKey => row(403, REQUEST, "key_used_in_browser"),
+            Reason::UnboundClient => row(401, REQUEST, "client_secret_not_bound_here"),
+            Reason::AddressNotAllowed => row(401, REQUEST, "ip_not_authorized"),
+            Reason::MissingScope => row(401, REQUEST, "missing_scope"),
+            Reason::ModelNotAllowed => row(403, REQUEST, "model_not_found"),
+            Reason::ClientSecretSpent => last_word(row(429, QUOTA, "client_secret_limit_exceeded")),
             Reason::MismatchedOrganization => row(401, REQUEST, "mismatched_organization"),
             Reason::MismatchedProject => row(401, REQUEST, "mismatched_project"),
             Reason::WrongKeyKind => row(401, REQUEST, "missing_scope"),
@@ -268,7 +300,23 @@ impl Reason {
                 "The key is not one of this gate's: its shape or its checksum is wrong. A key of the provider is not accepted here."
             }
             Reason::UnknownKey => "The key has the right shape, and this gate does not know it.",
-            Reason::RevokedKey => "The key was revoked or deleted. Ask for a new one.",
+            Reason::RevokedKey => "The key was revoked or deleted, or has expired. Ask for a new one.",
+            Reason::SuspendedKey => "The key is suspended until somebody with an admin key resumes it.",
+            Reason::TooManyUnknownKeys => {
+                "This address has sent many keys that the gate does not know. Keys that it knows are served from there all the same."
+            }
+            Reason::BrowserKey => {
+                "A long-lived key came from a browser, where every visitor can read it. Have your server make a client secret (`POST /v1/sallyport/client_secrets`) and hand that to the page."
+            }
+            Reason::UnboundClient => {
+                "A client secret was used from another web origin or device than the one that it is bound to."
+            }
+            Reason::AddressNotAllowed => "The key may be used from other addresses only.",
+            Reason::MissingScope => "The key does not open this operation; the message says which scope would.",
+            Reason::ModelNotAllowed => "The key may not use this model.",
+            Reason::ClientSecretSpent => {
+                "The client secret has made all the calls that it may, or its budget does not cover this one. Make a new one."
+            }
             Reason::MismatchedOrganization => {
                 "`OpenAI-Organization` names an organization that the key does not belong to. Leave it out."
             }

@@ -111,7 +111,7 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/chat/completions/{completion_id}", "chat").owned("completion_id"),
     data(Get, "/v1/chat/completions/{completion_id}/messages", "chat").owned("completion_id"),
     // chatkit
-    data(Post, "/v1/chatkit/sessions", "chatkit").counted(Meter::Unbounded).keeps(Always, &["id"]),
+    data(Post, "/v1/chatkit/sessions", "chatkit").counted(Meter::Unbounded).keeps(Always, &["id"]).past_the_gate(),
     data(Post, "/v1/chatkit/sessions/{session_id}/cancel", "chatkit").owned("session_id"),
     data(Get, "/v1/chatkit/threads", "chatkit").lists(),
     data(Delete, "/v1/chatkit/threads/{thread_id}", "chatkit").owned("thread_id"),
@@ -183,10 +183,10 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/images/generations", "images").events().metered(IMAGES, Meter::Images),
     data(Post, "/v1/images/variations", "images").takes(Multipart).metered(IMAGES, Meter::Images),
     // live
-    data(Post, "/v1/live/sessions", "live").billed(LIVE).keeps(Always, &["id"]),
-    data(Post, "/v1/live/sessions/{session_id}/accept", "live").billed(LIVE).owned("session_id"),
+    data(Post, "/v1/live/sessions", "live").billed(LIVE).keeps(Always, &["id"]).past_the_gate(),
+    data(Post, "/v1/live/sessions/{session_id}/accept", "live").billed(LIVE).owned("session_id").past_the_gate(),
     data(Get, "/v1/live/sessions/{session_id}/content", "live").bytes().owned("session_id"),
-    data(Post, "/v1/live/sessions/{session_id}/fork", "live").billed(LIVE).owned("session_id").keeps(Always, &["id"]),
+    data(Post, "/v1/live/sessions/{session_id}/fork", "live").billed(LIVE).owned("session_id").keeps(Always, &["id"]).past_the_gate(),
     data(Post, "/v1/live/sessions/{session_id}/hangup", "live").billed(LIVE).owned("session_id"),
     data(Post, "/v1/live/sessions/{session_id}/refer", "live").billed(LIVE).owned("session_id"),
     data(Post, "/v1/live/sessions/{session_id}/reject", "live").billed(LIVE).owned("session_id"),
@@ -197,15 +197,15 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     // moderations
     data(Post, "/v1/moderations", "moderations").counted(Meter::Moderations),
     // realtime
-    data(Post, "/v1/realtime/calls", "realtime").takes(SdpOrMultipart).bytes().billed(LIVE),
-    data(Post, "/v1/realtime/calls/{call_id}/accept", "realtime").billed(LIVE).owned("call_id"),
+    data(Post, "/v1/realtime/calls", "realtime").takes(SdpOrMultipart).bytes().billed(LIVE).past_the_gate(),
+    data(Post, "/v1/realtime/calls/{call_id}/accept", "realtime").billed(LIVE).owned("call_id").past_the_gate(),
     data(Post, "/v1/realtime/calls/{call_id}/hangup", "realtime").billed(LIVE).owned("call_id"),
     data(Post, "/v1/realtime/calls/{call_id}/refer", "realtime").billed(LIVE).owned("call_id"),
     data(Post, "/v1/realtime/calls/{call_id}/reject", "realtime").billed(LIVE).owned("call_id"),
-    data(Post, "/v1/realtime/client_secrets", "realtime").billed(LIVE),
-    data(Post, "/v1/realtime/sessions", "realtime").billed(LIVE),
-    data(Post, "/v1/realtime/transcription_sessions", "realtime").billed(LIVE),
-    data(Post, "/v1/realtime/translations/client_secrets", "realtime").billed(LIVE),
+    data(Post, "/v1/realtime/client_secrets", "realtime").billed(LIVE).client_secret(),
+    data(Post, "/v1/realtime/sessions", "realtime").billed(LIVE).past_the_gate(),
+    data(Post, "/v1/realtime/transcription_sessions", "realtime").billed(LIVE).past_the_gate(),
+    data(Post, "/v1/realtime/translations/client_secrets", "realtime").billed(LIVE).past_the_gate(),
     // responses
     data(Post, "/v1/responses", "responses").events().metered(CHAT_TOKENS, Meter::Responses).typed_errors().keeps(UnlessStoreFalse, RESPONSE),
     data(Post, "/v1/responses/compact", "responses").metered("tokens", Meter::Compactions),
@@ -302,4 +302,6 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Post, "/v1/webhook_endpoints/{webhook_endpoint_id}/test", "webhook_endpoints").owned("webhook_endpoint_id"),
     // webhook_event_types
     data(Get, "/v1/webhook_event_types", "webhook_event_types"),
+    // Ours
+    data(Post, "/v1/sallyport/client_secrets", "sallyport:client_secrets").client_secret(),
 ];

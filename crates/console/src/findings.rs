@@ -1,0 +1,151 @@
+//! What the gate noticed: listed, told, and acted upon where a key says so.
+//!
+//! Promises: the same thing in the same hour is one finding with a count, so that a flood neither fills the database nor
+//! anybody's mailbox; each finding is told once to every webhook.
+
+use serde_json::{Value, json};
+use store::{Actor, BrowserUse, Channel, Finding, FindingFilter, Key, KeyId, Notice, ProjectId, Severity};
+use wire::refusal::Refusal;
+
+use crate::input::{invalid, list, query, query_number};
+use crate::{Answer, Call, Console, input, unavailable};
+
+/// Something that the data path noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noticed {
+    /// Type of the finding.
+    pub kind: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// When.
+    pub at: i64,
+    /// The project concerned.
+    pub project: Option<ProjectId>,
+    /// The key concerned.
+    pub key: Option<KeyId>,
+    /// Where it came from.
+    pub address: String,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The web origin.
+    pub origin: Option<String>,
+    /// Whether a key that says so is suspended for it.
+    pub is_browser_use: bool,
+    /// How often.
+    pub count: u64,
+}
+
+const HOUR_SECONDS: i64 = 3_600;
+
+fn show(finding: &Finding) -> Value {
+    json!({
+        "object": "sallyport.finding",
+        "id": finding.id,
+        "type": finding.kind,
+        "severity": finding.severity.word(),
+        "first_at": finding.first_at,
+        "last_at": finding.last_at,
+        "count": finding.count,
+        "project_id": finding.project.as_ref().map(ProjectId::as_str),
+        "key_id": finding.key.as_ref().map(KeyId::as_str),
+        "address": finding.address,
+        "details": finding.details,
+    })
+}
+
+impl Console {
+    pub(crate) async fn list_findings(&self, call: &Call<'_>) -> Answer {
+        let limit = input::limit(call)?;
+        let filter = FindingFilter {
+            kind: query(call, "type")?,
+            project: query(call, "project_id")?.map(ProjectId::new),
+            key: query(call, "key_id")?.map(KeyId::new),
+            since: query_number(call, "since")?,
+            after: query(call, "after")?,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        };
+        let found = self.keeping.findings.findings(&filter).await.map_err(|error| unavailable(&error))?;
+        let (found, has_more) = found.ok_or_else(|| invalid("after", "No finding has the id in 'after'."))?;
+        Ok(list(found.iter().map(show).collect(), has_more))
+    }
+
+    /// Takes in what was noticed: a finding, a notice of a new one, and the suspension that the key's owner asked for.
+    ///
+    /// # Errors
+    /// When it could not all be written; then it may be taken in again.
+    pub async fn take_in(&self, noticed: &Noticed) -> Result<(), Refusal> {
+        let finding = self.finding(noticed);
+        let is_new = self.keeping.findings.note(&finding).await.map_err(|error| unavailable(&error))?;
+        if is_new {
+            self.tell_of(&finding).await;
+        }
+        if noticed.is_browser_use {
+            let _one_at_a_time = self.writing.lock().await;
+            let snapshot = self.snapshot();
+            let entry = noticed.key.as_ref().and_then(|id| snapshot.key_by_id(id));
+            if let Some(entry) = entry.filter(|entry| entry.key.browser_use == BrowserUse::Suspend) {
+                let from = noticed.origin.as_deref().unwrap_or("an unnamed origin");
+                self.suspend(Actor::Local, &entry.key, format!("it was used in a browser ({from})")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finding(&self, noticed: &Noticed) -> Finding {
+        let hour = noticed.at - noticed.at.rem_euclid(HOUR_SECONDS);
+        // Where a key is concerned, one address of a botnet is like another.
+        let who = noticed.key.as_ref().map_or(noticed.address.as_str(), KeyId::as_str);
+        let origin = noticed.origin.as_deref().unwrap_or_default();
+        let name = self.pepper.digest(&format!("finding\n{}\n{who}\n{origin}\n{hour}", noticed.kind));
+        let id: String = name.as_bytes()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        Finding {
+            id: format!("{}{id}", Finding::ID_PREFIX),
+            kind: noticed.kind.to_owned(),
+            severity: noticed.severity,
+            first_at: noticed.at,
+            last_at: noticed.at,
+            count: noticed.count,
+            project: noticed.project.clone(),
+            key: noticed.key.clone(),
+            address: Some(noticed.address.clone()),
+            details: json!({"origin": noticed.origin, "user_agent": noticed.user_agent}),
+        }
+    }
+
+    async fn tell_of(&self, finding: &Finding) {
+        let notice = Notice {
+            id: finding.id.replacen(Finding::ID_PREFIX, Notice::ID_PREFIX, 1),
+            kind: "finding.created".to_owned(),
+            created_at: finding.first_at,
+            payload: show(finding),
+        };
+        self.enqueue(&notice).await;
+    }
+
+    /// Tells every webhook of something in a key's life. Never the secret.
+    pub(crate) async fn tell(&self, kind: &str, key: &Key, more: Value) {
+        let mut payload = json!({
+            "key_id": key.id.as_str(), "name": key.name, "kind": key.kind.word(),
+            "project_id": key.project.as_ref().map(ProjectId::as_str),
+        });
+        if let (Value::Object(payload), Value::Object(more)) = (&mut payload, more) {
+            payload.extend(more);
+        }
+        let id = self.new_id(Notice::ID_PREFIX);
+        self.enqueue(&Notice { id, kind: kind.to_owned(), created_at: self.now(), payload }).await;
+    }
+
+    /// Puts a notice on its way to every webhook. What cannot be put there is logged: the act that it tells of is done
+    /// and audited.
+    pub(crate) async fn enqueue(&self, notice: &Notice) {
+        let channels: Vec<Channel> =
+            self.snapshot().webhooks.keys().map(|id| Channel::Webhook { id: id.clone() }).collect();
+        if channels.is_empty() {
+            return;
+        }
+        match self.money.outbox.enqueue(notice, &channels).await {
+            Ok(()) => (self.money.wake_notifier)(),
+            Err(error) => tracing::error!(%error, kind = notice.kind, "a notice could not be put on its way"),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the data path notices and somebody else must look into: handed over without waiting.
+//!
+//! Promise: raising an alarm costs a request next to nothing and never makes it wait; what nobody takes in time is
+//! counted, not kept.
+
+use store::{KeyId, ProjectId, Severity};
+use tokio::sync::mpsc;
+
+/// Alarms on their way; the task that takes them groups them by hour, so that this is ample even in a flood.
+const QUEUE_MAX: usize = 4_096;
+
+/// Something noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Type of the finding that it makes.
+    pub kind: AlarmKind,
+    /// When.
+    pub at: i64,
+    /// The project concerned.
+    pub project: Option<ProjectId>,
+    /// The key concerned.
+    pub key: Option<KeyId>,
+    /// Where the request came from.
+    pub address: String,
+    /// `User-Agent`, cut.
+    pub user_agent: Option<String>,
+    /// The web origin that named itself.
+    pub origin: Option<String>,
+}
+
+/// What was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AlarmKind {
+    /// A long-lived key came with browser signs.
+    BrowserUse,
+    /// A page asked whether it may call, and no client secret is bound to its origin.
+    UnknownOrigin,
+    /// Somebody used a decoy.
+    DecoyUsed,
+    /// An address presents unknown keys again and again.
+    UnknownKeys,
+    /// A client secret came from another origin or device.
+    ClientSecretElsewhere,
+    /// A key came from an address that it does not take.
+    AddressNotAllowed,
+}
+
+impl AlarmKind {
+    /// The finding's type.
+    pub const fn word(self) -> &'static str {
+        match self {
+            AlarmKind::BrowserUse => "key.browser_use",
+            AlarmKind::UnknownOrigin => "browser.unknown_origin",
+            AlarmKind::DecoyUsed => "key.decoy_used",
+            AlarmKind::UnknownKeys => "key.unknown_keys",
+            AlarmKind::ClientSecretElsewhere => "client_secret.used_elsewhere",
+            AlarmKind::AddressNotAllowed => "key.address_not_allowed",
+        }
+    }
+
+    /// How bad it is.
+    pub const fn severity(self) -> Severity {
+        match self {
+            AlarmKind::DecoyUsed => Severity::Critical,
+            AlarmKind::BrowserUse | AlarmKind::AddressNotAllowed | AlarmKind::ClientSecretElsewhere => Severity::High,
+            AlarmKind::UnknownKeys => Severity::Medium,
+            AlarmKind::UnknownOrigin => Severity::Low,
+        }
+    }
+}
+
+/// Where alarms go in.
+#[derive(Debug, Clone)]
+pub struct Alarms(mpsc::Sender<Alarm>);
+
+impl Alarms {
+    /// A queue of alarms, and where they come out.
+    pub fn new() -> (Alarms, mpsc::Receiver<Alarm>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        (Alarms(sender), receiver)
+    }
+
+    /// Raises an alarm; whether there was room for it.
+    pub(crate) fn raise(&self, alarm: Alarm) -> bool {
+        self.0.try_send(alarm).is_ok()
+    }
+}
