@@ -29,6 +29,7 @@ model: ## Fetch the demo model into the data folder.
 
 test: ## Everything that must hold: format, lints, licences, unit and integration tests, official SDKs.
 	@scripts/need.sh cargo gcc $(PYTHON) node npm
+	@scripts/need_browser.sh > /dev/null
 	@$(MAKE) --no-print-directory lint deny unit sdk
 
 lint:

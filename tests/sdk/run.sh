@@ -5,6 +5,8 @@ here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 cache="${SALLYPORT_TEST_CACHE:-$root/.cache}"
 binaries="${CARGO_TARGET_DIR:-$root/target}/debug"
+SALLYPORT_TEST_CHROMIUM="$("$root/scripts/need_browser.sh")"
+export SALLYPORT_TEST_CHROMIUM
 mkdir -p "$cache"
 
 stamp() { cksum "$1" | cut -d' ' -f1; }
@@ -51,7 +53,7 @@ touch "$work/front.toml"
 start_gate front SALLYPORT_UPSTREAM_URL="$upstream" SALLYPORT_UPSTREAM_KEY=sk-sdk-tests
 export PYTHONDONTWRITEBYTECODE=1
 # Node first: Python's administration test makes a second project, and projects that share an upstream see no lists.
-(cd "$cache/node" && node --test upstream.test.js)
+(cd "$cache/node" && node --test upstream.test.js browser.test.js)
 "$cache/venv/bin/python" -m pytest -q -p no:cacheprovider "$here/python/test_upstream.py"
 
 echo "official SDKs, through the gate, to the embedded model"

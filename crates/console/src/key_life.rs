@@ -83,7 +83,20 @@ impl Console {
     /// OpenAI's update: `expires_in_seconds`, `scopes`, `name`; ours beside them.
     pub(crate) async fn update_key(&self, call: &Call<'_>) -> Answer {
         let fields = Fields::of(call)?;
-        let mut key = self.key_of(call)?.key.clone();
+        let entry = self.key_of(call)?;
+        if entry.has_expired(self.now()) {
+            let words = "This key has expired and cannot be changed. Rotate it, or make another.";
+            return Err(Refusal::new(Reason::Conflict, words));
+        }
+        let named = ["name", "scopes", "expires_in_seconds", "sallyport"];
+        if let Some(name) = named.into_iter().find(|name| fields.has(name) && fields.value(name).is_none()) {
+            return Err(fields.wrong(name, "must not be null: leave it out to keep what is there"));
+        }
+        if !named.into_iter().any(|name| fields.has(name)) {
+            let words = format!("Name at least one of {}.", named.join(", "));
+            return Err(Refusal::new(Reason::InvalidValue, words).param("scopes"));
+        }
+        let mut key = entry.key.clone();
         if fields.value("name").is_some() {
             key.name = fields.name()?;
         }

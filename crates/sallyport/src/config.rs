@@ -475,6 +475,9 @@ mod tests {
         let limits = all.limits.over(Limits { connections_max: 0, event_bytes_max: 0, ..Limits::default() });
         assert_eq!(format!("{limits:?}"), format!("{:?}", Limits::default()));
         assert_eq!(format!("{:?}", all.timeouts.over(Timeouts::default())), format!("{:?}", Timeouts::default()));
+        // Of a delivery's three kinds each has one.
+        assert_eq!(all.key_delivery.len(), 3);
+        let all = Config { key_delivery: Vec::new(), ..all };
         let shown = format!("{all:?}");
         assert!(!shown.contains(": None"), "a setting is missing in the example: {shown}");
     }

@@ -359,6 +359,11 @@ fn update_key(snapshot: &mut Snapshot, order: &mut Order, key: &Key) -> Vec<Arc<
     };
     order.put_key(key);
     snapshot.add_key(key, kept);
+    for entry in &before {
+        if let (Some(at), Some(after)) = (entry.used_at(), snapshot.keys.get(&entry.digest)) {
+            after.note_use(at);
+        }
+    }
     let is_kept = |entry: &Arc<KeyEntry>| key.secrets().any(|(digest, _)| goes_on(entry, &digest));
     before.into_iter().filter(|entry| !is_kept(entry)).collect()
 }

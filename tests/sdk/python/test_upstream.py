@@ -210,6 +210,21 @@ def test_admin():
     assert openai.OpenAI(base_url=BASE_URL, api_key=account.api_key.value).models.list().data
     keys = list(admin.projects.api_keys.list(project.id))
     assert keys[0].owner.type == "service_account"
+    # A key's life by the SDK's own calls: restricted, given an end, opened again.
+    made = admin.projects.service_accounts.api_keys.create(
+        account.id, project_id=project.id, name="ci", scopes=["model.request"], expires_in_seconds=3600
+    )
+    robot = openai.OpenAI(base_url=BASE_URL, api_key=made.value, max_retries=0)
+    assert robot.chat.completions.create(model="gpt-4o", messages=MESSAGES).choices
+    with pytest.raises(openai.AuthenticationError) as refused:
+        robot.files.list()
+    assert refused.value.code == "missing_scope"
+    changed = admin.projects.api_keys.update(made.id, project_id=project.id, scopes=["api.all.read"])
+    assert changed.id == made.id and changed.last_used_at
+    with pytest.raises(openai.AuthenticationError):
+        robot.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    admin.projects.api_keys.update(made.id, project_id=project.id, scopes=[], expires_in_seconds=60)
+    assert robot.chat.completions.create(model="gpt-4o", messages=MESSAGES).choices
     admin.projects.api_keys.delete(keys[0].id, project_id=project.id)
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=BASE_URL, api_key=account.api_key.value).models.list()

@@ -19,13 +19,13 @@ use crate::world::World;
 type Got = (String, Vec<u8>);
 
 /// A receiver of webhooks that answers as it is told: a status each, the last one for all others.
-struct Receiver {
-    url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     got: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Receiver {
-    fn start(statuses: &[u16]) -> Receiver {
+    pub(crate) fn start(statuses: &[u16]) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
@@ -60,7 +60,7 @@ impl Receiver {
     }
 
     /// The notices, each with its id, after checking its signature.
-    fn notices(&self, secret: &str) -> Vec<(String, Value)> {
+    pub(crate) fn notices(&self, secret: &str) -> Vec<(String, Value)> {
         let key = SigningKey::read(&Secret::new(secret)).expect("a secret");
         let read = |(head, body): &Got| {
             let (id, time) = (value(head, "webhook-id"), value(head, "webhook-timestamp"));

@@ -3,6 +3,7 @@
 mod alerts;
 mod bad_input;
 mod books;
+mod browsers;
 mod budget;
 mod cases;
 mod client;
@@ -17,6 +18,7 @@ mod holding;
 mod idempotency;
 mod keys;
 mod limits;
+mod lives;
 mod model;
 mod operation;
 mod ownership;

@@ -251,8 +251,10 @@ fn a_suspension_trips_and_a_resumption_begins_anew() {
     assert!(!entry().revocation.is_revoked() && entry().key.suspension.is_none());
     let limited = Key { name: "renamed".into(), ..key(0, "proj_1") };
     let running = entry();
+    running.note_use(7);
     directory.apply(&Act::UpdateKey(limited));
     assert!(!running.revocation.is_revoked() && Arc::ptr_eq(&running.revocation, &entry().revocation));
+    assert_eq!(entry().used_at(), Some(7), "a change of the record is no change of its use");
 }
 
 #[test]

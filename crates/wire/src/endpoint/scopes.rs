@@ -1,13 +1,13 @@
 //! Scopes: what a restricted key must have for each operation.
 //!
 //! Promise: every row has its scopes, so that a restricted key opens nothing that nobody thought about. The words follow
-//! those of the API as its errors show them (`model.request`, `api.files.read`); its catalogue is not published, so
-//! families that it may name otherwise are named here as in the table.
+//! those of the API as its errors and its SDKs show them (`model.request`, `api.files.read`, `api.all.read`); its
+//! catalogue is not published, so families that it may name otherwise are named here as in the table.
 
 use super::{Endpoint, Meter, Method, Opens, rows};
 
 /// Opens everything that the key's kind opens.
-pub const ALL: &str = "all";
+pub const ALL: &str = "api.all.write";
 /// Calls of models: whatever is metered.
 pub const MODEL_REQUEST: &str = "model.request";
 /// Reading the list of models.
@@ -17,7 +17,7 @@ const MANAGEMENT_READ: &str = "api.management.read";
 /// Changing what an admin key opens; reading, too.
 const MANAGEMENT_WRITE: &str = "api.management.write";
 /// Every `.read`.
-const READ_ONLY: &str = "read_only";
+const READ_ONLY: &str = "api.all.read";
 
 impl Endpoint {
     /// Scopes of which any one opens the operation; the first is the one to ask for.
@@ -79,8 +79,8 @@ mod tests {
             ("model.read", [false, false, false, true]),
             ("api.files.read", [false, true, false, false]),
             ("api.files.write", [false, true, true, false]),
-            ("read_only", [false, true, false, true]),
-            ("all", [true, true, true, true]),
+            ("api.all.read", [false, true, false, true]),
+            ("api.all.write", [true, true, true, true]),
             ("api.management.write", [false, false, false, false]),
             ("", [false, false, false, false]),
         ] {
@@ -99,6 +99,6 @@ mod tests {
         }
         let data = known_scopes(Opens::ProjectKey);
         assert!(data.contains(&MODEL_REQUEST.to_owned()) && data.iter().all(|scope| !scope.contains("management")));
-        assert_eq!(known_scopes(Opens::AdminKey), ["all", "api.management.read", "api.management.write"]);
+        assert_eq!(known_scopes(Opens::AdminKey), ["api.all.write", "api.management.read", "api.management.write"]);
     }
 }
