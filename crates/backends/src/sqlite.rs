@@ -11,6 +11,7 @@ mod check;
 mod figures;
 mod findings;
 mod ids;
+mod incidents;
 mod journal;
 mod key_uses;
 mod keys;
@@ -64,6 +65,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_money.sql"),
     include_str!("../../../migrations/sqlite/0004_sent.sql"),
     include_str!("../../../migrations/sqlite/0005_key_life.sql"),
+    include_str!("../../../migrations/sqlite/0007_incidents.sql"),
 ];
 
 /// Why the database cannot be opened.

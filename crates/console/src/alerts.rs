@@ -37,7 +37,7 @@ fn show(alert: &SpendAlert) -> Value {
 }
 
 /// Whether this can be a mail address, and can stand in a header of a mail.
-pub(crate) fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     let is_fine = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '<' | '>' | ',' | ';' | '"');
     let parts = text.rsplit_once('@');
     text.len() <= ADDRESS_BYTES_MAX

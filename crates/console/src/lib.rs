@@ -20,14 +20,19 @@ mod audit;
 mod buckets;
 mod costs;
 mod estimates;
+mod evidence;
 mod findings;
 mod forecast;
 mod holds;
 mod housekeeping;
+mod incident_limits;
+mod incident_steps;
+mod incidents;
 mod input;
 mod key_life;
 mod key_policy;
 mod key_terms;
+mod leaks;
 mod limits;
 mod money_settings;
 mod new;
@@ -46,6 +51,7 @@ mod terms;
 mod usage;
 mod webhooks;
 
+pub use alerts::is_address;
 pub use findings::Noticed;
 pub use housekeeping::Keeping;
 pub use key_life::{Deliveries, NewSecret};
@@ -60,8 +66,8 @@ use ledger::{Ledger, LedgerStore};
 use pricing::Prices;
 use serde_json::Value;
 use store::{
-    Act, Actor, AuditEvent, Clock, Directory, KeyEntry, Outbox, ProjectId, RecordedAct, Registry, Reports, Snapshot,
-    StoreError,
+    Act, Actor, AuditEvent, Clock, Directory, Incidents, KeyEntry, Outbox, ProjectId, RecordedAct, Registry, Reports,
+    Snapshot, StoreError,
 };
 use tokio::sync::Mutex;
 use wire::endpoint::{Endpoint, Method};
@@ -129,6 +135,20 @@ impl fmt::Debug for Money {
     }
 }
 
+/// Where incidents of exposed keys are, and who is told of one.
+pub struct Exposure {
+    /// Incidents, and keys that are gone.
+    pub incidents: Arc<dyn Incidents>,
+    /// Mail addresses that are told; webhooks are told in any case.
+    pub recipients: Vec<String>,
+}
+
+impl fmt::Debug for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposure").finish_non_exhaustive()
+    }
+}
+
 /// The control plane.
 pub struct Console {
     registry: Arc<dyn Registry>,
@@ -138,6 +158,7 @@ pub struct Console {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     money: Money,
+    exposure: Exposure,
     keeping: Keeping,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
@@ -164,8 +185,10 @@ impl Console {
         random: Arc<dyn Random>,
         money: Money,
         keeping: Keeping,
+        exposure: Exposure,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, money, keeping, writing: Mutex::new(()) }
+        let writing = Mutex::new(());
+        Console { registry, directory, pepper, shape, clock, random, money, keeping, exposure, writing }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.

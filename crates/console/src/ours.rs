@@ -10,6 +10,13 @@ impl Console {
     pub(crate) async fn perform_ours(&self, call: &Call<'_>, path: &str) -> Answer {
         use Method::{Delete, Get, Post};
         match (call.endpoint.method, path) {
+            (Get, "/incidents") => self.list_incidents(call).await,
+            (Post, "/incidents") => self.open_incident(call).await,
+            (Get, "/incidents/{incident_id}") => self.retrieve_incident(call).await,
+            (Post, "/incidents/{incident_id}") => self.update_incident(call).await,
+            (Post, "/incidents/{incident_id}/limit") => self.limit_by_incident(call).await,
+            (Post, "/incidents/{incident_id}/replacement") => self.replace_by_incident(call).await,
+            (Get, "/incidents/{incident_id}/report") => self.report_incident(call).await,
             (Post, "/projects/{project_id}/api_keys/{api_key_id}/suspend" | "/admin_api_keys/{key_id}/suspend") => {
                 self.suspend_key(call).await
             }

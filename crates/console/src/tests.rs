@@ -1,5 +1,7 @@
 mod holds;
+mod incidents;
 mod key_life;
+mod leaks;
 mod limits;
 mod prices;
 mod rates;
@@ -132,9 +134,10 @@ async fn world_at_pace(pace: i64) -> World {
         }),
     };
     let deliveries = Arc::new(Shelf::default());
-    let kept = Keeping::open(sqlite.clone(), sqlite, deliveries.clone()).await.expect("readable");
-    let console =
-        Console::new(store.clone(), directory, pepper, shape, clock.clone(), Arc::new(SystemRandom), money, kept);
+    let kept = Keeping::open(sqlite.clone(), sqlite.clone(), deliveries.clone()).await.expect("readable");
+    let exposure = Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()] };
+    let random = Arc::new(SystemRandom);
+    let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, kept, exposure);
     let project = started.project.to_string();
     World { console, store, caller, project, secrets, folder, clock, deliveries, woken, _keeping: keeping }
 }

@@ -1,6 +1,7 @@
 //! Hands a call to the control plane, on the process's own runtime: administration may wait for the disk, a worker
 //! may not.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -8,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use wire::refusal::{Reason, Refusal};
 
 use crate::answer::Answer;
-use crate::gate::{ControlCall, Gate};
+use crate::gate::{ControlAnswer, ControlCall, Gate};
 use crate::prepare::Prepared;
 use crate::record::Record;
 use crate::resolve::Resolved;
@@ -34,8 +35,16 @@ pub(crate) async fn serve(
         user_agent: head.headers.get(header::USER_AGENT).map(|value| crate::record::client_text(value.as_bytes())),
         request_id: record.request_id.clone(),
     };
+    answer(gate, gate.control.serve(call)).await
+}
+
+/// Runs a call and makes an answer of what it comes to.
+pub(crate) async fn answer(
+    gate: &Arc<Gate>,
+    serving: Pin<Box<dyn Future<Output = ControlAnswer> + Send>>,
+) -> Result<Response<Answer>, Refusal> {
     // A client that leaves must not cut a write in half: the task runs to its end.
-    let served = gate.runtime.spawn(gate.control.serve(call)).await;
+    let served = gate.runtime.spawn(serving).await;
     let (status, json) = served.map_err(|error| {
         Refusal::new(Reason::Internal, "The administrative call failed inside the gate. Ask its operator.").cause(error)
     })??;

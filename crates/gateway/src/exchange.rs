@@ -1,7 +1,8 @@
 //! The way of a request, in order, in one function. Start reading here.
 //!
 //! The order matters. What is cheap refuses first. Nothing is looked up before the request can be read in one way
-//! only (`accept`), and nothing about the gate's objects is told before the caller is known (`authenticate`). The body
+//! only (`accept`), and nothing about the gate's objects is told before the caller is known (`authenticate`; a signed
+//! report has no caller, and a way of its own: `receive`). The body
 //! is read after the row says what it may be (`resolve`), so that a wrong path costs no memory. Rates come before money
 //! (`admit`, `hold`): a flood must not hold a cent. Money is held on the bytes as they will be sent: whatever changes
 //! them later would have to hold anew. What will be written
@@ -15,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use wire::endpoint::Meter;
+use wire::endpoint::{self, Meter};
 use wire::refusal::Refusal;
 
 use crate::accept::accept;
@@ -30,6 +31,7 @@ use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
 use crate::hold::{Claim, Held, hold};
 use crate::idempotency::Begin;
 use crate::prepare::{Prepared, prepare};
+use crate::receive::receive;
 use crate::record::Record;
 use crate::resolve::{Destination, Resolved, resolve};
 use crate::socket::ConnectionState;
@@ -77,6 +79,9 @@ async fn way(
     let accepted = accept(&head, connection)?;
     if let Some(answer) = health::answer(gate, &head.method, accepted.path())? {
         return Ok(answer);
+    }
+    if let Some(found) = endpoint::find_signed(head.method.as_str(), accepted.path()) {
+        return Box::pin(receive(gate, found, &head, body, record)).await;
     }
     if let Some(answer) = browser::preflight(gate, &head, record)? {
         return Ok(answer);

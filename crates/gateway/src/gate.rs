@@ -48,6 +48,21 @@ pub struct ControlCall {
     pub request_id: String,
 }
 
+/// A call that a signature opens: nobody is known yet, and nothing of it is checked but its size.
+#[derive(Debug)]
+pub struct SignedDelivery {
+    /// The row of the table.
+    pub endpoint: &'static Endpoint,
+    /// Headers as they came: the signature is in them.
+    pub headers: http::HeaderMap,
+    /// Body as it came: the signature is over these bytes.
+    pub body: Bytes,
+    /// Where the call comes from.
+    pub address: IpAddr,
+    /// The request's id.
+    pub request_id: String,
+}
+
 /// What a control call answers: status and JSON, or a refusal.
 pub type ControlAnswer = Result<(u16, Vec<u8>), Refusal>;
 
@@ -55,6 +70,9 @@ pub type ControlAnswer = Result<(u16, Vec<u8>), Refusal>;
 pub trait ControlPlane: Send + Sync {
     /// Serves one call.
     fn serve(&self, call: ControlCall) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send>>;
+
+    /// Serves a call that a signature opens, once the signature is held against the operator's keys.
+    fn receive(&self, delivery: SignedDelivery) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send>>;
 }
 
 /// What an embedded model can be asked.
@@ -131,6 +149,8 @@ pub struct Gate {
     pub(crate) owners: Arc<OwnerBook>,
     pub(crate) money: Money,
     pub(crate) idempotent: Arc<IdempotentCalls>,
+    /// Who may send signed reports how often: apart from callers with keys, whom a flood of reports must not slow.
+    pub(crate) reporters: rates::Book,
     pub(crate) control: Arc<dyn ControlPlane>,
     pub(crate) local: Local,
     pub(crate) clock: Arc<dyn Clock>,
@@ -169,6 +189,7 @@ impl Gate {
             organization: HeaderValue::try_from(organization).unwrap_or(HeaderValue::from_static("")),
             money,
             idempotent: Arc::default(),
+            reporters: rates::Book::new(),
             settings: parts.settings,
             directory: parts.directory,
             shape: parts.shape,

@@ -17,6 +17,8 @@
 //! 10. [`record`]: one log line and the metrics, however it ended; [`uses`]: from where each key is used; [`alarms`]:
 //!     what somebody must look into.
 //!
+//! What a signature opens instead of a key leaves this way after its first step: [`receive`].
+//!
 //! What is not built yet (inspection, tool policy) has its place between these in the design.
 
 mod accept;
@@ -50,6 +52,7 @@ mod passage;
 mod pool;
 mod prepare;
 mod read_on;
+mod receive;
 mod record;
 mod request_log;
 mod resolve;
@@ -66,6 +69,7 @@ mod worker;
 pub use alarms::{Alarm, AlarmKind, Alarms};
 pub use gate::{
     ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
+    SignedDelivery,
 };
 pub use request_log::RequestLog;
 pub use worker::serve;

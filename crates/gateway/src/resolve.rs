@@ -93,6 +93,11 @@ fn opens(endpoint: &Endpoint, caller: &Caller) -> Result<(), Refusal> {
             Reason::WrongKeyKind,
             "You have insufficient permissions for this operation: an admin key opens the administration paths only. Use a project key.",
         )),
+        // Such rows are taken out of the way before anybody is asked for a key.
+        (Opens::Signature, _) => Err(Refusal::new(
+            Reason::WrongKeyKind,
+            "No key opens this operation: it takes signed reports. Send it as its page says.",
+        )),
         (Opens::AdminKey, false) => Err(Refusal::new(
             Reason::WrongKeyKind,
             "You have insufficient permissions for this operation: administration needs an admin key (OPENAI_ADMIN_KEY in the official SDK).",

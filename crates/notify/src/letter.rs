@@ -10,6 +10,9 @@ use time::OffsetDateTime;
 /// Kind of a notice that only tests whether notices arrive.
 pub const TEST_NOTICE_KIND: &str = "sallyport.test";
 
+/// Kind of a notice of an exposed key.
+const KEY_EXPOSED_KIND: &str = "key.exposed";
+
 /// Characters of a subject.
 const SUBJECT_CHARS_MAX: usize = 200;
 /// Characters of a payload that is shown as it is.
@@ -27,6 +30,7 @@ pub(crate) fn letter(notice: &Notice, subject_prefix: Option<&str>) -> Letter {
     let mut letter = match SpendAlertTriggered::read(notice) {
         Some(alert) => spend_alert(&alert),
         None if notice.kind == TEST_NOTICE_KIND => test(),
+        None if notice.kind == KEY_EXPOSED_KIND => key_exposed(notice),
         None => other(notice),
     };
     let prefix = subject_prefix.unwrap_or("Sallyport:");
@@ -63,6 +67,39 @@ fn spend_alert(alert: &SpendAlertTriggered) -> Letter {
              This alert is told once a month.\n",
             alert.alert_id,
             spent.minus(threshold)
+        ),
+    }
+}
+
+/// What happened to which key, and what is left to do: the first minutes count.
+fn key_exposed(notice: &Notice) -> Letter {
+    let of = |field: &str| line(notice.payload[field].as_str().unwrap_or_default());
+    let named =
+        |field: &str, otherwise: &str| Some(of(field)).filter(|text| !text.is_empty()).unwrap_or(otherwise.to_owned());
+    let who = format!("\"{}\" ({})", of("key_name"), of("key_id"));
+    let (is_over, ending) = match notice.payload["ending"].as_str() {
+        Some("revoked") => (true, "It is revoked: refused from now on, its open streams are cut."),
+        Some("suspended") => (true, "It is suspended: refused until somebody resumes it, its open streams are cut."),
+        Some("gone_before") => (true, "That secret was not in force any more."),
+        _ => (false, "It is STILL IN FORCE, as whoever opened the incident wanted."),
+    };
+    let state = if is_over { "" } else { " and still in force" };
+    Letter {
+        subject: format!("key {who} is exposed{state}"),
+        body: format!(
+            "The key {who} of project {} is exposed: {}\n{ending}\n\nFound at: {}\nReported by: {}\n\n\
+             What it did since, which charges look unexpected, and a report for the provider's support:\n\
+             \n    \
+                 sallyport incident show {id}\n    \
+                 sallyport incident report {id}\n\n\
+             A key in its place, with the same settings, if there is none yet:\n\
+             \n    \
+                 sallyport incident replace {id}\n",
+            named("project_name", "none (an admin key)"),
+            of("reason"),
+            named("url", "a place that was not named"),
+            of("reported_by"),
+            id = of("incident_id"),
         ),
     }
 }
@@ -161,6 +198,24 @@ Noticed on 2026-09-14 10:22 UTC. Notice notice_1: a second mail with this id tel
     }
 
     #[test]
+    fn an_exposed_key_says_what_is_done_and_what_is_left_to_do() {
+        let payload = json!({
+            "incident_id": "incident_1", "key_id": "key_1", "key_name": "ci", "project_name": "Search",
+            "reason": "GitHub secret scanning found the key.", "reported_by": "github",
+            "url": "https://github.com/acme/app/blob/1/.env", "ending": "revoked",
+        });
+        let told = letter(&notice("key.exposed", payload.clone()), None);
+        assert_eq!(told.subject, "Sallyport: key \"ci\" (key_1) is exposed");
+        for words in ["It is revoked", "blob/1/.env", "incident replace incident_1", "of project Search"] {
+            assert!(told.body.contains(words), "{words}: {}", told.body);
+        }
+        let mut left = payload;
+        left["ending"] = "left_in_force".into();
+        let told = letter(&notice("key.exposed", left), None);
+        assert!(told.subject.ends_with("and still in force") && told.body.contains("STILL IN FORCE"));
+    }
+
+    #[test]
     fn an_unknown_kind_is_shown_as_it_is() {
         let letter = letter(&notice("price.drift", json!({"model": "gpt"})), None);
         assert_eq!(letter.subject, "Sallyport: price.drift");
@@ -171,7 +226,11 @@ Noticed on 2026-09-14 10:22 UTC. Notice notice_1: a second mail with this id tel
         #[test]
         fn no_text_breaks_out_of_its_line(prefix in ".*", name in "(?s).{0,300}", kind in "(?s).{0,300}") {
             for notice in
-                [notice(SpendAlert::NOTICE_KIND, alert(Some(&name)).payload()), notice(&kind, json!({"name": name}))]
+                [
+                    notice(SpendAlert::NOTICE_KIND, alert(Some(&name)).payload()),
+                    notice(&kind, json!({"name": name})),
+                    notice(KEY_EXPOSED_KIND, json!({"key_name": name, "url": name, "ending": kind})),
+                ]
             {
                 let letter = letter(&notice, Some(&prefix));
                 prop_assert!(!letter.subject.contains(char::is_control));

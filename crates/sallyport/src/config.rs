@@ -23,6 +23,9 @@ use crate::key_delivery::DeliveryConfig;
 /// Where requests go when only a key is given.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 
+/// Most mail addresses that are told of an exposed key.
+const RECIPIENTS_MAX: usize = 50;
+
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) money: MoneyConfig,
     /// Mail of spend alerts.
     pub(crate) mail: MailConfig,
+    /// Reports of leaked keys.
+    pub(crate) leaks: LeaksConfig,
     /// Where new secrets of rotated keys may go.
     pub(crate) key_delivery: Vec<DeliveryConfig>,
 }
@@ -124,6 +129,25 @@ pub(crate) struct MailConfig {
     password_file: Option<PathBuf>,
     /// PEM file with certificate authorities trusted beside the usual ones.
     ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LeaksConfig {
+    /// Mail addresses that are told of an exposed key. Default: none; webhooks are told in any case.
+    recipients: Option<Vec<String>>,
+    /// GitHub secret scanning.
+    pub(crate) github: GithubConfig,
+}
+
+/// Where GitHub's public keys are read from; without either its reports are not taken.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GithubConfig {
+    /// Address of the key set.
+    pub(crate) keys_url: Option<String>,
+    /// File with the key set, in the same form.
+    pub(crate) keys_file: Option<PathBuf>,
 }
 
 macro_rules! overrides {
@@ -308,6 +332,18 @@ impl MailConfig {
     }
 }
 
+impl LeaksConfig {
+    /// Who is told of an exposed key by mail.
+    pub(crate) fn recipients(&self) -> Result<Vec<String>> {
+        let recipients = self.recipients.clone().unwrap_or_default();
+        for address in &recipients {
+            ensure!(console::is_address(address), "leaks.recipients: `{address}` is not a mail address");
+        }
+        ensure!(recipients.len() <= RECIPIENTS_MAX, "leaks.recipients: more than {RECIPIENTS_MAX}");
+        Ok(recipients)
+    }
+}
+
 fn network(text: &str) -> Result<IpNet> {
     let single = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
     text.parse()
@@ -412,6 +448,7 @@ mod tests {
             ("[timeouts]\nbody_idle = -1.0", "timeouts.body_idle"),
             ("[upstream]\nurl = \"ftp://x\"", "upstream.url"),
             ("[upstream]\nkey_file = \"/nonexistent\"", "upstream.key_file"),
+            ("[leaks]\nrecipients = [\"nobody\"]", "leaks.recipients"),
             ("[tls]\ncertificate = \"/nonexistent\"\nprivate_key = \"/nonexistent\"", "tls.certificate"),
         ] {
             let config = config(text).expect(text);
@@ -419,6 +456,7 @@ mod tests {
                 .listen_address()
                 .map(|_| ())
                 .and(config.shape().map(|_| ()))
+                .and(config.leaks.recipients().map(|_| ()))
                 .and(config.settings(None).map(|_| ()));
             let error = format!("{:#}", all.expect_err(text));
             assert!(error.contains(word), "{text}: {error}");

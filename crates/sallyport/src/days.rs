@@ -15,6 +15,37 @@ pub(crate) fn beginning(text: &str) -> Result<i64> {
     Ok(date().with_context(wrong)?.midnight().assume_utc().unix_timestamp())
 }
 
+/// A moment in the past: how long ago (`3h`), a day, a time (`2026-11-24T10:22Z`, seconds if wanted), or Unix seconds.
+pub(crate) fn moment(text: &str, now: i64) -> Result<i64> {
+    let at = match text.split_once('T') {
+        Some((day, time)) => beginning(day)? + time_of_day(time.strip_suffix('Z').unwrap_or(time))?,
+        None if text.contains('-') => beginning(text)?,
+        None => match text.parse() {
+            Ok(at) => at,
+            Err(_) => now.checked_sub(seconds(text)?).context("that is too long ago")?,
+        },
+    };
+    ensure!((0..=now).contains(&at), "`{text}` is not in the past: times are in UTC");
+    Ok(at)
+}
+
+/// `10:22` or `10:22:05` in seconds.
+fn time_of_day(text: &str) -> Result<i64> {
+    let wrong = || format!("`{text}` is not a time of day: write it like 10:22 or 10:22:05");
+    let parts: Vec<&str> = text.split(':').collect();
+    let number = |part: &str, below: i64| {
+        let is_plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<i64>().ok().filter(|number| is_plain && *number < below)
+    };
+    let (hours, minutes, seconds) = match parts[..] {
+        [hours, minutes] => (hours, minutes, "00"),
+        [hours, minutes, seconds] => (hours, minutes, seconds),
+        _ => bail!(wrong()),
+    };
+    let all = || Some(number(hours, 24)? * 3_600 + number(minutes, 60)? * 60 + number(seconds, 60)?);
+    all().with_context(wrong)
+}
+
 /// The day of a Unix second.
 pub(crate) fn day(at: i64) -> String {
     match OffsetDateTime::from_unix_timestamp(at) {
@@ -51,6 +82,20 @@ mod tests {
             assert!(beginning(wrong).is_err(), "{wrong}");
         }
         assert_eq!((seconds("30m").expect("minutes"), seconds("7d").expect("days")), (1_800, 604_800));
+        let now = 1_795_478_400 + 86_400;
+        for (text, at) in [
+            ("2026-11-24", 1_795_478_400),
+            ("2026-11-24T10:22Z", 1_795_478_400 + 37_320),
+            ("2026-11-24T10:22:05", 1_795_478_400 + 37_325),
+            ("2h", now - 7_200),
+            ("1795478401", 1_795_478_401),
+        ] {
+            assert_eq!(moment(text, now).expect(text), at);
+        }
+        for wrong in ["", "soon", "2026-11-26", "2026-11-24T24:00", "2026-11-24T10", "2026-11-24T1:02", "-5", "2h ago"]
+        {
+            assert!(moment(wrong, now).is_err(), "{wrong}");
+        }
         for wrong in ["", "m", "-1h", "0d", "1y", "h1", "1é", "99999999999999999d"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }

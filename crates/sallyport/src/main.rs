@@ -8,9 +8,11 @@ mod days;
 mod estimate;
 mod finding;
 mod hold;
+mod incident;
 mod key;
 mod key_delivery;
 mod key_watch;
+mod leaks;
 mod limit;
 mod model;
 mod money;
@@ -46,6 +48,7 @@ Then, with the admin key that the first start printed:
   sallyport project create Search              a project of its own for each application
   sallyport key create PROJECT_ID ci           a key of it; the secret is shown once
   sallyport key revoke PROJECT_ID KEY_ID       refused from now on, its open streams are cut
+  sallyport incident open KEY_ID --reason …    a key leaked: ends it, and shows what it did
   sallyport limit set 50 --project PROJECT_ID  at most 50 dollars a month, whatever happens
 
 Configuration comes from flags, then environment (SALLYPORT_…), then the file named by --config;
@@ -67,6 +70,8 @@ enum Command {
     Limit(limit::Limit),
     /// What was used and what it cost, by day, project, model or key.
     Usage(usage::Usage),
+    /// Exposed keys: end one, see what it did, replace it, report it.
+    Incident(incident::Incident),
     /// Money that running requests hold.
     Hold(hold::Hold),
     /// What was charged without anybody knowing for sure; lower it to what is known.
@@ -90,6 +95,7 @@ fn main() -> ExitCode {
         Command::ServiceAccount(account) => account.run(),
         Command::Limit(limit) => limit.run(),
         Command::Usage(usage) => usage.run(),
+        Command::Incident(incident) => incident.run(),
         Command::Hold(hold) => hold.run(),
         Command::Estimate(estimate) => estimate.run(),
         Command::Alert(alert) => alert.run(),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
 use console::{Console, Keeping, Started};
-use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog};
+use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
 use keys::{Random, Secret, SystemRandom};
 use ledger::Ledger;
 use socket2::{Domain, Socket, Type};
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::key_delivery::KeyDeliveries;
 use crate::key_watch::KeyWatch;
-use crate::{model, money, vault};
+use crate::leaks::GithubKeys;
+use crate::{leaks, model, money, vault};
 
 /// Connections that may wait to be accepted: a burst of clients after a restart.
 const BACKLOG: i32 = 4096;
@@ -118,6 +119,8 @@ impl Serve {
         let (password, outside) = (self.smtp_password.clone(), (clock.clone(), random.clone()));
         let notifier = money::notifier(&config, password, &store, &directory, &master, outside.0, outside.1)?;
         let waker = notifier.waker();
+        let github = GithubKeys::new(&config.leaks.github, config.upstream.client_tls()?, clock.clone())?;
+        let exposure = console::Exposure { incidents: store.clone(), recipients: config.leaks.recipients()? };
         let keeping = Keeping::open(store.clone(), store.clone(), deliveries).await?;
         let console = Arc::new(Console::new(
             store.clone(),
@@ -136,6 +139,7 @@ impl Serve {
                 wake_notifier: Box::new(move || waker.wake()),
             },
             keeping,
+            exposure,
         ));
         let local = self.local_model(&config, &data);
         let (log, writer) = match config.request_log.unwrap_or(true) {
@@ -146,7 +150,8 @@ impl Serve {
         // Before the words that say so: whoever reads them can connect.
         socket.listen(BACKLOG)?;
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
-        let control: Arc<dyn ControlPlane> = Arc::new(Control(Arc::clone(&console)));
+        let refreshing = github.as_ref().map(GithubKeys::keep_fresh);
+        let control: Arc<dyn ControlPlane> = Arc::new(Control { console: Arc::clone(&console), github });
         let (owners, (alarms, alarmed)) = (store.clone(), Alarms::new());
         let watch = (Arc::clone(&directory), Arc::clone(&clock));
         let parts =
@@ -162,6 +167,9 @@ impl Serve {
             );
         }
         tracing::info!(cut, "stopped");
+        if let Some(refreshing) = refreshing {
+            refreshing.abort();
+        }
         let _ = stop_watch.send(true);
         for task in watching {
             let _ = task.await;
@@ -295,11 +303,14 @@ fn stop_signal() -> Result<watch::Receiver<bool>> {
 }
 
 /// The console behind the gateway's port.
-struct Control(Arc<Console>);
+struct Control {
+    console: Arc<Console>,
+    github: Option<Arc<GithubKeys>>,
+}
 
 impl ControlPlane for Control {
     fn serve(&self, call: ControlCall) -> std::pin::Pin<Box<dyn Future<Output = ControlAnswer> + Send>> {
-        let console = Arc::clone(&self.0);
+        let console = Arc::clone(&self.console);
         Box::pin(async move {
             let answer = console
                 .serve(&console::Call {
@@ -314,5 +325,11 @@ impl ControlPlane for Control {
                 .await?;
             Ok((200, answer.to_string().into_bytes()))
         })
+    }
+
+    fn receive(&self, delivery: SignedDelivery) -> std::pin::Pin<Box<dyn Future<Output = ControlAnswer> + Send>> {
+        let (console, github) = (Arc::clone(&self.console), self.github.clone());
+        // The one row that a signature opens so far.
+        Box::pin(async move { leaks::receive(github.as_deref(), &console, &delivery).await })
     }
 }

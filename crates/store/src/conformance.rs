@@ -3,11 +3,13 @@
 //! Each function panics with words when the backend breaks the promise in its name.
 
 mod findings;
+mod incidents;
 mod money;
 mod outbox;
 mod reports;
 
 pub use findings::{findings_are_counted_and_paged, uses_are_added_and_never_go_back};
+pub use incidents::{an_incident_is_one_act, incidents_are_listed_and_closed, secrets_are_known_after_their_end};
 pub use outbox::{
     a_delivery_ends_delivered_or_dead, a_late_alert_fires_with_its_act, a_notice_goes_once_to_each_channel,
     alerts_fire_once_a_month,
@@ -164,6 +166,7 @@ fn acts() -> Vec<Act> {
         Act::UpdateOrganization(organization(KeyPolicy { lifetime_seconds_max: Some(1), stale_after_days: None })),
         Act::DeleteServiceAccount(ServiceAccountId::new("svc_acct_1")),
     ];
+    acts.extend(incidents::acts());
     acts.extend(money::acts());
     acts
 }

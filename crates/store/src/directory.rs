@@ -18,6 +18,7 @@ use keys::Digest;
 use tokio::sync::Notify;
 
 use crate::alerts::{SpendAlert, Webhook};
+use crate::incidents::KeyEnd;
 use crate::money::PriceOverride;
 use crate::ports::{Act, Records};
 use crate::records::{Key, KeyId, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId};
@@ -291,6 +292,14 @@ impl Directory {
             Act::DeleteKey(id) => tripped.extend(remove_key(&mut next, &mut order, &id)),
             Act::UpdateKey(key) => tripped = update_key(&mut next, &mut order, &key),
             Act::UpdateOrganization(organization) => next.organization = organization,
+            Act::PutIncident(change) => {
+                tripped = match &change.end {
+                    Some(KeyEnd::Revoke(id)) => remove_key(&mut next, &mut order, id),
+                    Some(KeyEnd::Suspend(key)) => update_key(&mut next, &mut order, key),
+                    None => Vec::new(),
+                };
+                change.replacement.iter().for_each(|key| put_key(&mut next, &mut order, key));
+            }
             // Limits and what was spent are the ledger's.
             Act::PutLimit(_) | Act::DeleteLimit(_) | Act::LowerEstimate { .. } => {}
             Act::PutAlert(alert) => drop(Arc::make_mut(&mut next.alerts).insert(alert.id.clone(), alert)),

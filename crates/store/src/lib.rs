@@ -13,6 +13,7 @@ mod alerts;
 pub mod conformance;
 mod directory;
 mod findings;
+mod incidents;
 mod key_life;
 mod limits;
 mod money;
@@ -25,6 +26,9 @@ mod usage;
 pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
 pub use directory::{Directory, KeyEntry, Page, Revocation, Sharded, Snapshot, Span};
 pub use findings::{Finding, FindingFilter, Findings, KeyUse, KeyUses, LastUse, Severity};
+pub use incidents::{
+    FORMER_SECRETS_MAX, FinalReport, IncidentChange, IncidentFilter, IncidentPage, IncidentStep, Incidents, KeyEnd,
+};
 pub use key_life::{
     BrowserUse, FormerSecret, KeyBounds, KeyPolicy, OVERLAP_SECONDS_MAX, RotationPlan, Suspension, fits,
 };

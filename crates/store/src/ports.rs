@@ -6,6 +6,7 @@ use pricing::Nano;
 use serde_json::Value;
 
 use crate::alerts::{SpendAlert, Webhook};
+use crate::incidents::IncidentChange;
 use crate::limits::SpendLimit;
 use crate::money::PriceOverride;
 use crate::records::{
@@ -89,6 +90,8 @@ pub enum Act {
         /// What is known now.
         to: Nano,
     },
+    /// An incident begins, goes on or ends, with what is done about its key.
+    PutIncident(Box<IncidentChange>),
 }
 
 impl Act {
@@ -122,6 +125,7 @@ impl Act {
             Act::PutPrices(prices) => vec![("prices.updated", prices.model.as_str())],
             Act::DeletePrices(model) => vec![("prices.deleted", model.as_str())],
             Act::LowerEstimate { id, .. } => vec![("estimate.lowered", id.as_str())],
+            Act::PutIncident(change) => change.events(),
         }
     }
 }

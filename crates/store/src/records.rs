@@ -168,6 +168,13 @@ pub enum Actor {
         /// `User-Agent` of the call.
         user_agent: Option<String>,
     },
+    /// Somebody outside whose signed report the gate acts on.
+    Reporter {
+        /// Who, in a word: `github_secret_scanning`.
+        name: &'static str,
+        /// Where the report came from.
+        address: String,
+    },
     /// The gate itself, or its command line on the same machine.
     Local,
 }

@@ -112,6 +112,8 @@ pub struct UsageSum {
     pub requests: u64,
     /// Images made.
     pub images: u64,
+    /// What they cost.
+    pub cost: Nano,
     /// Units used. Images that were billed by the image are in `images` alone.
     pub quantities: Quantities,
 }

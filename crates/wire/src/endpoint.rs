@@ -13,7 +13,7 @@ mod find;
 mod references;
 mod scopes;
 
-pub use find::{Found, NotFound, Params, find};
+pub use find::{Found, NotFound, Params, find, find_signed};
 pub use references::{Form, NOT_REFERENCES, OWN_DATA, REFERENCES, Reference};
 pub use scopes::{ALL as ALL_SCOPES, MODEL_REQUEST, known_scopes};
 
@@ -46,6 +46,8 @@ pub enum Opens {
     ProjectKey,
     /// An admin key: the control plane.
     AdminKey,
+    /// No key: a signature over the body, from somebody outside whose public key the operator named.
+    Signature,
 }
 
 /// What the request body may be.

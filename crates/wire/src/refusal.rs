@@ -50,6 +50,10 @@ pub enum Reason {
     WrongKeyKind,
     /// The key's project is archived.
     ProjectArchived,
+    /// A report whose signature is missing or does not fit.
+    InvalidSignature,
+    /// The public keys that signatures are held against are not known at the moment.
+    SigningKeysUnavailable,
     /// No row for this path.
     UnknownEndpoint,
     /// The path exists, this method does not.
@@ -182,6 +186,8 @@ impl Reason {
         Reason::MismatchedProject,
         Reason::WrongKeyKind,
         Reason::ProjectArchived,
+        Reason::InvalidSignature,
+        Reason::SigningKeysUnavailable,
         Reason::UnknownEndpoint,
         Reason::MethodNotAllowed,
         Reason::ObjectNotFound,
@@ -242,6 +248,8 @@ impl Reason {
             Reason::MismatchedProject => row(401, REQUEST, "mismatched_project"),
             Reason::WrongKeyKind => row(401, REQUEST, "missing_scope"),
             Reason::ProjectArchived => row(401, REQUEST, "project_archived"),
+            Reason::InvalidSignature => row(401, REQUEST, "invalid_signature"),
+            Reason::SigningKeysUnavailable => try_again(row(503, UNAVAILABLE, "signing_keys_unavailable")),
             Reason::UnknownEndpoint => row(404, REQUEST, "unknown_url"),
             Reason::MethodNotAllowed => row(405, REQUEST, "method_not_supported"),
             Reason::ObjectNotFound => Row { status: 404, kind: REQUEST, code: None, should_retry: None },
@@ -320,6 +328,12 @@ impl Reason {
             }
             Reason::WrongKeyKind => "An admin key was used for the API, or a project key for administration.",
             Reason::ProjectArchived => "The key's project is archived, for good.",
+            Reason::InvalidSignature => {
+                "The endpoint takes reports that are signed by a key which the operator's configuration names; this one is not."
+            }
+            Reason::SigningKeysUnavailable => {
+                "The public keys that reports are held against could not be read. Send the report again; the gate's log says why."
+            }
             Reason::UnknownEndpoint => "The gate has no such path.",
             Reason::MethodNotAllowed => "The path is known, and takes other methods; the message lists them.",
             Reason::ObjectNotFound => {

@@ -45,7 +45,13 @@ pub(super) fn text() -> String {
     }
     text += "\n## WebSocket surfaces\n\nKnown and refused (`not_served`): ";
     let sockets: Vec<String> = rows().filter(|row| row.websocket).map(|row| format!("`{}`", row.path)).collect();
-    text + &sockets.join(", ") + ".\n"
+    text += &(sockets.join(", ") + ".\n");
+    text += "\n## Signed receivers\n\nOpened by a signature over the body instead of a key (`docs/incidents.md`): ";
+    let receivers: Vec<String> = rows()
+        .filter(|row| row.opens == Opens::Signature)
+        .map(|row| format!("`{} {}`", row.method.as_str(), row.path))
+        .collect();
+    text + &receivers.join(", ") + ".\n"
 }
 
 fn path(row: &Endpoint) -> String {

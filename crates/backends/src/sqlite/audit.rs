@@ -17,6 +17,10 @@ pub(super) async fn insert(connection: &mut SqliteConnection, event: &AuditEvent
                 json!({"type": "api_key", "api_key": {"id": id.as_str(), "type": "user"}, "session": session}),
             )
         }
+        Actor::Reporter { name, address } => {
+            let session = json!({"user": {"id": name, "email": ""}, "ip_address": address});
+            (Some(*name), json!({"type": "session", "session": session}))
+        }
         Actor::Local => (None, json!({"type": "session", "session": {"user": null, "ip_address": null}})),
     };
     let mut body = json!({"id": event.id, "type": event.kind, "effective_at": event.effective_at, "actor": actor});

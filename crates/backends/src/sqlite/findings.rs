@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite as Driver};
+use sqlx::{QueryBuilder, Sqlite as Driver, SqliteConnection};
 use store::{Finding, FindingFilter, Findings, KeyId, ProjectId, Severity, StoreError};
 
 use super::registry::{column, parse, text};
@@ -25,27 +25,33 @@ fn finding(row: &SqliteRow) -> Result<Finding, StoreError> {
     })
 }
 
+/// Adds a finding, or its count to the one with its id; whether it is a new one.
+pub(super) async fn put(connection: &mut SqliteConnection, finding: &Finding) -> Result<bool, StoreError> {
+    let count = i64::try_from(finding.count).unwrap_or(i64::MAX);
+    let query = sqlx::query(
+        "UPDATE finding SET count = count + ?, first_at = min(first_at, ?), last_at = max(last_at, ?) WHERE id = ?",
+    );
+    let query = query.bind(count).bind(finding.first_at).bind(finding.last_at).bind(&finding.id);
+    let is_new = query.execute(&mut *connection).await.map_err(refused)?.rows_affected() == 0;
+    if is_new {
+        let query = sqlx::query(
+            "INSERT INTO finding (id, kind, severity, first_at, last_at, count, project_id, key_id, address, details) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        );
+        let query = query.bind(&finding.id).bind(&finding.kind).bind(finding.severity.word());
+        let query = query.bind(finding.first_at).bind(finding.last_at).bind(count);
+        let query = query.bind(finding.project.as_ref().map(ProjectId::as_str));
+        let query = query.bind(finding.key.as_ref().map(KeyId::as_str)).bind(&finding.address);
+        query.bind(finding.details.to_string()).execute(connection).await.map_err(refused)?;
+    }
+    Ok(is_new)
+}
+
 #[async_trait]
 impl Findings for Sqlite {
     async fn note(&self, finding: &Finding) -> Result<bool, StoreError> {
-        let count = i64::try_from(finding.count).unwrap_or(i64::MAX);
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(refused)?;
-        let query = sqlx::query(
-            "UPDATE finding SET count = count + ?, first_at = min(first_at, ?), last_at = max(last_at, ?) WHERE id = ?",
-        );
-        let query = query.bind(count).bind(finding.first_at).bind(finding.last_at).bind(&finding.id);
-        let is_new = query.execute(&mut *transaction).await.map_err(refused)?.rows_affected() == 0;
-        if is_new {
-            let query = sqlx::query(
-                "INSERT INTO finding (id, kind, severity, first_at, last_at, count, project_id, key_id, address, details) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            );
-            let query = query.bind(&finding.id).bind(&finding.kind).bind(finding.severity.word());
-            let query = query.bind(finding.first_at).bind(finding.last_at).bind(count);
-            let query = query.bind(finding.project.as_ref().map(ProjectId::as_str));
-            let query = query.bind(finding.key.as_ref().map(KeyId::as_str)).bind(&finding.address);
-            query.bind(finding.details.to_string()).execute(&mut *transaction).await.map_err(refused)?;
-        }
+        let is_new = put(&mut transaction, finding).await?;
         transaction.commit().await.map_err(refused)?;
         Ok(is_new)
     }

@@ -2,9 +2,9 @@
 
 use ::keys::{Digest, Kind};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use store::{FormerSecret, Key, KeyId, ProjectId, ServiceAccountId, StoreError};
+use sqlx::{QueryBuilder, Sqlite as Driver, SqliteConnection};
+use store::{FORMER_SECRETS_MAX, FormerSecret, Key, KeyId, ProjectId, ServiceAccountId, StoreError};
 
 use super::refused;
 use super::registry::{Done, column, one, parse, text};
@@ -41,6 +41,53 @@ pub(super) async fn update(connection: &mut SqliteConnection, key: &Key) -> Done
     one(query.bind(key.id.as_str()).execute(connection).await)
 }
 
+/// The columns of a key, which a secret that is gone has too.
+const COLUMNS: &str = "id, kind, project_id, service_account_id, name, digest, redacted, created_at, secret_created_at, \
+                       created_by, expires_at, former_digest, former_redacted, former_expires_at, rates, bounds, \
+                       browser_use, suspension, rotation, is_decoy";
+
+/// Whose secrets go.
+#[derive(Clone, Copy)]
+pub(super) enum Gone<'a> {
+    /// All of a key.
+    OfKey(&'a KeyId),
+    /// All of a service account's keys.
+    OfServiceAccount(&'a ServiceAccountId),
+    /// Those that the key has and this record of it has not.
+    Replaced(&'a Key),
+}
+
+/// Remembers secrets that are about to go, and forgets the oldest over the bound.
+pub(super) async fn remember(connection: &mut SqliteConnection, gone: Gone<'_>, now: i64) -> Done {
+    for secret in ["digest", "former_digest"] {
+        let mut query = QueryBuilder::<Driver>::new("INSERT OR IGNORE INTO former_secret (ended_at, secret, ");
+        query.push(COLUMNS).push(") SELECT ").push_bind(now).push(", ").push(secret).push(", ").push(COLUMNS);
+        query.push(" FROM api_key WHERE ").push(secret).push(" IS NOT NULL AND ");
+        match gone {
+            Gone::OfKey(id) => query.push("id = ").push_bind(id.as_str()),
+            Gone::OfServiceAccount(id) => query.push("service_account_id = ").push_bind(id.as_str()),
+            Gone::Replaced(key) => {
+                query.push("id = ").push_bind(key.id.as_str());
+                for (digest, _) in key.secrets() {
+                    query.push(" AND ").push(secret).push(" <> ").push_bind(digest.as_bytes().to_vec());
+                }
+                &mut query
+            }
+        };
+        query.build().execute(&mut *connection).await.map_err(refused)?;
+    }
+    let query =
+        sqlx::query("DELETE FROM former_secret WHERE sequence <= (SELECT max(sequence) FROM former_secret) - ?");
+    query.bind(FORMER_SECRETS_MAX).execute(connection).await.map_err(refused)?;
+    Ok(())
+}
+
+/// Deletes a key; its secrets are remembered.
+pub(super) async fn delete(connection: &mut SqliteConnection, id: &KeyId, now: i64) -> Done {
+    remember(connection, Gone::OfKey(id), now).await?;
+    one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await)
+}
+
 /// All keys.
 pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Vec<Key>, StoreError> {
     let rows = sqlx::query("SELECT * FROM api_key").fetch_all(connection).await.map_err(refused)?;
@@ -51,7 +98,8 @@ fn optional(value: &Option<impl Serialize>) -> Result<Option<String>, StoreError
     value.as_ref().map(written).transpose()
 }
 
-fn key(row: &SqliteRow) -> Result<Key, StoreError> {
+/// Reads a row with the columns of a key.
+pub(super) fn key(row: &SqliteRow) -> Result<Key, StoreError> {
     let words = |name| column::<Option<String>>(row, name);
     let word = text(row, "kind")?;
     let created_at = column(row, "created_at")?;

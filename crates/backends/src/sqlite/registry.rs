@@ -11,7 +11,7 @@ use store::{
 };
 
 use super::series::Known;
-use super::{Sqlite, alerts, audit, keys, limits, outbox, refused, settings, settling, usage};
+use super::{Sqlite, alerts, audit, incidents, keys, limits, outbox, refused, settings, settling, usage};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -90,13 +90,16 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
         }
         // Its keys go with it: the table says so.
         Act::DeleteServiceAccount(id) => {
+            keys::remember(connection, keys::Gone::OfServiceAccount(id), now).await?;
             one(sqlx::query("DELETE FROM service_account WHERE id = ?").bind(id.as_str()).execute(connection).await)
         }
         Act::CreateKey(key) => keys::insert(connection, key).await,
-        Act::DeleteKey(id) => {
-            one(sqlx::query("DELETE FROM api_key WHERE id = ?").bind(id.as_str()).execute(connection).await)
+        Act::DeleteKey(id) => keys::delete(connection, id, now).await,
+        Act::UpdateKey(key) => {
+            keys::remember(connection, keys::Gone::Replaced(key), now).await?;
+            keys::update(connection, key).await
         }
-        Act::UpdateKey(key) => keys::update(connection, key).await,
+        Act::PutIncident(change) => incidents::put(connection, change, now).await,
         Act::UpdateOrganization(organization) => {
             let query = sqlx::query("UPDATE organization SET name = ?, key_policy = ? WHERE id = ?");
             let query = query.bind(&organization.name).bind(settings::written(&organization.key_policy)?);

@@ -171,6 +171,7 @@ impl Group<'_> {
             endpoint: self.member(Grouping::Endpoint)?,
             requests: self.figure("requests")?,
             images: self.figure("images")?,
+            cost: nano(column(self.row, "cost")?),
             quantities,
         })
     }
@@ -193,7 +194,7 @@ impl Reports for Sqlite {
     async fn usage(&self, query: &ReportQuery) -> Result<Vec<UsageSum>, StoreError> {
         let known = [Grouping::Project, Grouping::Key, Grouping::Model, Grouping::Tier, Grouping::Endpoint];
         let groupings = groupings(query, &known);
-        let figures = ["requests", "images"].into_iter().chain(Unit::ALL.into_iter().map(Unit::word));
+        let figures = ["requests", "images", "cost"].into_iter().chain(Unit::ALL.into_iter().map(Unit::word));
         let figures = figures.map(|name| format!("sum(sum.{name}) AS {name}")).collect::<Vec<_>>().join(", ");
         let mut sql = report(query, "usage_sum", &figures, &groupings);
         let rows = sql.build().fetch_all(&self.readers).await.map_err(refused)?;

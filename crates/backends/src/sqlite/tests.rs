@@ -32,6 +32,9 @@ conforms!(
     a_delivery_ends_delivered_or_dead,
     findings_are_counted_and_paged,
     uses_are_added_and_never_go_back,
+    an_incident_is_one_act,
+    incidents_are_listed_and_closed,
+    secrets_are_known_after_their_end,
 );
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::limits::row;
 use super::*;
 
 /// A settled row in the store, past the ledger.
-async fn write(world: &World, rows: Vec<UsageRow>) {
+pub(super) async fn write(world: &World, rows: Vec<UsageRow>) {
     let store = &world.console.money.ledger_store;
     let epoch = store.enter(START).await.expect("enters");
     let batch = ledger::Batch { epoch, now: START, rows, targets: Vec::new(), formerly: None };

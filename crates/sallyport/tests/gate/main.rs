@@ -11,6 +11,7 @@ mod client;
 mod crashes;
 mod crowd;
 mod endings;
+mod exposure;
 mod faults;
 mod fidelity;
 mod growth;

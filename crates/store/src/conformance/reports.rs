@@ -72,11 +72,13 @@ pub fn usage_of_rows(rows: &[UsageRow], query: &ReportQuery) -> Vec<UsageSum> {
             endpoint: by(Grouping::Endpoint).then(|| row.endpoint.to_owned()),
             requests: 0,
             images: 0,
+            cost: Nano::ZERO,
             quantities: Quantities::default(),
         };
         let sum = sums.entry(format!("{empty:?}")).or_insert(empty);
         sum.requests += 1;
         sum.images += row.images;
+        sum.cost = sum.cost.plus(row.cost);
         row.quantities.some().for_each(|(unit, quantity)| sum.quantities.add(unit, quantity));
     }
     sums.into_values().collect()

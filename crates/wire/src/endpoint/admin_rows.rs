@@ -1,10 +1,10 @@
-//! The rows of the control plane: what an admin key opens.
+//! The rows of the control plane: what an admin key opens, and at their end what a signature does.
 //!
 //! Made from the API document and the official SDK's operations, completed by judgement; `cargo xtask endpoints`
 //! compares them with an operation list.
 
 use super::Method::{Delete, Get, Post};
-use super::{Endpoint, admin};
+use super::{Endpoint, Opens, admin, plain};
 
 #[rustfmt::skip]
 pub(super) static ADMIN_ROWS: &[Endpoint] = &[
@@ -192,6 +192,13 @@ pub(super) static ADMIN_ROWS: &[Endpoint] = &[
     admin(Get, "/v1/sallyport/findings", "sallyport:findings"),
     admin(Get, "/v1/sallyport/forecast", "sallyport:forecast"),
     admin(Get, "/v1/sallyport/holds", "sallyport:holds"),
+    admin(Get, "/v1/sallyport/incidents", "sallyport:incidents"),
+    admin(Post, "/v1/sallyport/incidents", "sallyport:incidents"),
+    admin(Get, "/v1/sallyport/incidents/{incident_id}", "sallyport:incidents"),
+    admin(Post, "/v1/sallyport/incidents/{incident_id}", "sallyport:incidents"),
+    admin(Post, "/v1/sallyport/incidents/{incident_id}/limit", "sallyport:incidents"),
+    admin(Post, "/v1/sallyport/incidents/{incident_id}/replacement", "sallyport:incidents"),
+    admin(Get, "/v1/sallyport/incidents/{incident_id}/report", "sallyport:incidents"),
     admin(Get, "/v1/sallyport/key_deliveries", "sallyport:api_keys"),
     admin(Get, "/v1/sallyport/key_policy", "sallyport:key_policy"),
     admin(Post, "/v1/sallyport/key_policy", "sallyport:key_policy"),
@@ -225,4 +232,6 @@ pub(super) static ADMIN_ROWS: &[Endpoint] = &[
     admin(Get, "/v1/sallyport/webhooks", "sallyport:webhooks"),
     admin(Post, "/v1/sallyport/webhooks", "sallyport:webhooks"),
     admin(Delete, "/v1/sallyport/webhooks/{webhook_id}", "sallyport:webhooks"),
+    // Signed receivers
+    plain(Post, "/v1/sallyport/leaks/github", "sallyport:leaks", Opens::Signature),
 ];

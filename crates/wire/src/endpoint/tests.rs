@@ -41,7 +41,7 @@ fn the_table_holds_together() {
         assert_eq!(
             ["/v1/organization/", "/v1/projects/", "/v1/sallyport/"].iter().any(|under| row.path.starts_with(under))
                 && !is_ours,
-            row.opens == Opens::AdminKey,
+            row.opens != Opens::ProjectKey,
             "{}",
             row.path
         );
@@ -49,9 +49,24 @@ fn the_table_holds_together() {
     assert_eq!(seen.len(), count());
     assert_eq!(
         count(),
-        382 + 3 + 1 + 28 + 13 + 1,
+        382 + 3 + 1 + 28 + 13 + 1 + 8,
         "the API's operations, three sockets, one of ours among them, ours beside"
     );
+}
+
+#[test]
+fn what_a_signature_opens_is_found_without_a_key() {
+    let signed: Vec<_> = rows().enumerate().filter(|(_, row)| row.opens == Opens::Signature).collect();
+    assert!(!signed.is_empty());
+    for (number, row) in signed {
+        assert!(!row.path.contains('{') && row.path.starts_with("/v1/sallyport/"), "{}", row.path);
+        let found = find_signed(row.method.as_str(), row.path).expect("a row");
+        assert!(found.number == number && std::ptr::eq(found.endpoint, row));
+        assert!(find_signed("PUT", row.path).is_none() && find_signed("POST", &row.path[1..]).is_none());
+    }
+    for row in rows().filter(|row| row.opens != Opens::Signature) {
+        assert!(find_signed(row.method.as_str(), row.path).is_none(), "{}", row.path);
+    }
 }
 
 #[test]
