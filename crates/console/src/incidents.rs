@@ -6,6 +6,7 @@
 
 use exposure::incident::{Ending, Incident, REMARKS_MAX, Remark};
 use exposure::report;
+use keys::Secret;
 use serde_json::{Map, Value, json};
 use store::{IncidentFilter, IncidentStep, Key, KeyId};
 use wire::refusal::{Reason, Refusal};
@@ -78,7 +79,10 @@ impl Console {
             limit: u32::try_from(PAGES.of(call)?).unwrap_or(u32::MAX),
         };
         let page = self.exposure.incidents.incidents(&filter).await.map_err(|error| unavailable(&error))?;
-        let (found, has_more) = page.ok_or_else(|| unknown_cursor("after"))?;
+        let (mut found, has_more) = page.ok_or_else(|| unknown_cursor("after"))?;
+        for incident in &mut found {
+            self.bring_up_to_date(incident).await?;
+        }
         Ok(list(found.iter().map(show).collect(), has_more))
     }
 
@@ -112,15 +116,16 @@ impl Console {
     /// One call: ends the key, cuts its streams, opens the incident, mints the replacement; then collects what it did.
     pub(crate) async fn open_incident(&self, call: &Call<'_>) -> Answer {
         let fields = Fields::of(call)?;
-        fields.only(&["key_id", "exposed_since", "reason", "source", "replace", "revoke", "suspend"])?;
-        let id = KeyId::new(fields.required("key_id", fields.text("key_id")?)?);
-        let reason = fields.required("reason", words(&fields, "reason", WORDS_CHARS_MAX)?)?;
-        let source = words(&fields, "source", SOURCE_CHARS_MAX)?.unwrap_or_else(|| "api".to_owned());
-        let ending = ending(&fields)?;
+        fields.only(&["key_id", "key", "exposed_since", "reason", "source", "replace", "revoke", "suspend"])?;
+        let id = self.key_in_question(&fields).await?;
+        let reason = fields.required("reason", self.words(&fields, "reason", WORDS_CHARS_MAX)?)?;
+        let source = self.words(&fields, "source", SOURCE_CHARS_MAX)?.unwrap_or_else(|| "api".to_owned());
+        let ending = ending(&fields)?.unwrap_or(Ending::Revoked);
         let (key, ended_at) = self.key_or_former(&id).await?;
         let exposed_since = self.exposed_since(&fields, &key)?.flatten();
         if let Some(open) = self.incident_of(&id).await?.filter(|incident| incident.closed_at.is_none()) {
-            let words = format!("'{}' is open for this key: add to that one, or close it.", open.id);
+            let words =
+                format!("'{}' is open for this key: add to that one (it can end the key too), or close it.", open.id);
             return Err(Refusal::new(Reason::Conflict, words).param("key_id"));
         }
         let now = self.now();
@@ -146,8 +151,7 @@ impl Console {
             false => None,
         };
         if ended_at.is_none() {
-            let is_left = ending == Ending::LeftInForce || replacement.is_some();
-            if key.project.is_none() && !is_left {
+            if key.project.is_none() && ending != Ending::LeftInForce && replacement.is_none() {
                 self.refuse_last_admin_key(&key)?;
             }
             self.end_key(&mut change, &key, ending);
@@ -162,18 +166,24 @@ impl Console {
         self.answer_with(call, incident, &key.id, replacement.as_ref()).await
     }
 
-    /// Notes, a better idea of since when, the end.
+    /// Notes, a better idea of since when, the end of a key that was left in force, the end of the incident.
     pub(crate) async fn update_incident(&self, call: &Call<'_>) -> Answer {
         let incident = self.open_one(call).await?;
         let fields = Fields::of(call)?;
-        fields.only(&["note", "exposed_since", "close"])?;
+        fields.only(&["note", "exposed_since", "revoke", "suspend", "close"])?;
         let is_over = fields.bool("close")?.unwrap_or(false);
-        let (key, _) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
+        let (key, ended_at) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
         let mut change = change(if is_over { IncidentStep::Close } else { IncidentStep::Update }, incident);
         if let Some(since) = self.exposed_since(&fields, &key)? {
             change.incident.exposed_since = since;
         }
-        if let Some(text) = words(&fields, "note", WORDS_CHARS_MAX)? {
+        if let Some(ending) = ending(&fields)?.filter(|ending| *ending != Ending::LeftInForce && ended_at.is_none()) {
+            if key.project.is_none() && change.incident.replacement.is_none() {
+                self.refuse_last_admin_key(&key)?;
+            }
+            self.end_key(&mut change, &key, ending);
+        }
+        if let Some(text) = self.words(&fields, "note", WORDS_CHARS_MAX)? {
             if change.incident.remarks.len() >= REMARKS_MAX {
                 return Err(fields.wrong("note", &format!("is one too many: {REMARKS_MAX} are kept")));
             }
@@ -193,7 +203,8 @@ impl Console {
         let incident = self.open_one(call).await?;
         Fields::of(call)?.only(&[])?;
         if let Some(replacement) = &incident.replacement {
-            let words = format!("'{replacement}' has taken the key's place already.");
+            let words =
+                format!("'{replacement}' has taken the key's place already. If its secret was lost, rotate it.");
             return Err(Refusal::new(Reason::Conflict, words));
         }
         let (old, _) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
@@ -250,7 +261,58 @@ impl Console {
     pub(crate) async fn incident(&self, call: &Call<'_>) -> Result<Incident, Refusal> {
         let id = call.param("incident_id");
         let found = self.exposure.incidents.incident(id).await.map_err(|error| unavailable(&error))?;
-        found.ok_or_else(|| no_such("incident", id))
+        let mut incident = found.ok_or_else(|| no_such("incident", id))?;
+        self.bring_up_to_date(&mut incident).await?;
+        Ok(incident)
+    }
+
+    /// A key that was left, and was revoked since by itself, has ended too.
+    async fn bring_up_to_date(&self, incident: &mut Incident) -> Result<(), Refusal> {
+        let id = KeyId::new(incident.key.id.clone());
+        let was_left = matches!(incident.ending, Ending::LeftInForce | Ending::Suspended);
+        if incident.closed_at.is_some() || !was_left || self.snapshot().key_by_id(&id).is_some() {
+            return Ok(());
+        }
+        let former = self.exposure.incidents.former_key(&id).await.map_err(|error| unavailable(&error))?;
+        if let Some((_, ended_at)) = former {
+            (incident.ending, incident.ended_at) = (Ending::Revoked, Some(ended_at));
+        }
+        Ok(())
+    }
+
+    /// The key that an incident is opened for: by its id, or by the leaked secret itself, which is often all that is known.
+    async fn key_in_question(&self, fields: &Fields) -> Result<KeyId, Refusal> {
+        let secret = match (fields.text("key_id")?, fields.text("key")?) {
+            (Some(id), None) if self.shape.parse(&id).is_err() => return Ok(KeyId::new(id)),
+            (Some(secret), None) | (None, Some(secret)) => Secret::new(secret),
+            _ => {
+                return Err(invalid("key_id", "Name one of 'key_id' (the key's id) and 'key' (the leaked key itself)."));
+            }
+        };
+        let digest = self.pepper.digest(secret.expose());
+        if let Some(entry) = self.snapshot().key(&digest) {
+            return Ok(entry.key.id.clone());
+        }
+        let former = self.exposure.incidents.former_secret(&digest).await.map_err(|error| unavailable(&error))?;
+        former.map(|(id, _)| id).ok_or_else(|| {
+            Refusal::new(Reason::ObjectNotFound, "No API key of this gate has, or lately had, this secret.")
+                .param("key")
+        })
+    }
+
+    /// Words of some length, where they are there. They are kept, told and reported: a key must not be in them.
+    fn words(&self, fields: &Fields, name: &str, chars_max: usize) -> Result<Option<String>, Refusal> {
+        let Some(value) = fields.value(name) else { return Ok(None) };
+        let text = value.as_str().ok_or_else(|| fields.wrong(name, "must be a string"))?;
+        let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if text.split(|c| !is_of_key(c)).any(|word| self.shape.parse(word).is_ok()) {
+            return Err(fields.wrong(name, "holds a key of this gate: leave it out, these words are kept and sent"));
+        }
+        match text.chars().count() {
+            _ if text.trim().is_empty() => Err(fields.wrong(name, "must not be empty")),
+            count if count > chars_max => Err(fields.wrong(name, &format!("is longer than {chars_max} characters"))),
+            _ => Ok(Some(text.to_owned())),
+        }
     }
 
     /// The incident in the path, if something can be done with it.
@@ -284,23 +346,13 @@ impl Console {
     }
 }
 
-/// How the key is to end.
-fn ending(fields: &Fields) -> Result<Ending, Refusal> {
+/// How the key is to end, where something is said about it.
+fn ending(fields: &Fields) -> Result<Option<Ending>, Refusal> {
     match (fields.bool("revoke")?, fields.bool("suspend")?.unwrap_or(false)) {
         (Some(true), true) => Err(fields.wrong("suspend", "cannot be true together with 'revoke'")),
-        (_, true) => Ok(Ending::Suspended),
-        (Some(false), false) => Ok(Ending::LeftInForce),
-        (None | Some(true), false) => Ok(Ending::Revoked),
-    }
-}
-
-/// Words of some length, where they are there.
-fn words(fields: &Fields, name: &str, chars_max: usize) -> Result<Option<String>, Refusal> {
-    let Some(value) = fields.value(name) else { return Ok(None) };
-    let text = value.as_str().ok_or_else(|| fields.wrong(name, "must be a string"))?;
-    match text.chars().count() {
-        _ if text.trim().is_empty() => Err(fields.wrong(name, "must not be empty")),
-        count if count > chars_max => Err(fields.wrong(name, &format!("is longer than {chars_max} characters"))),
-        _ => Ok(Some(text.to_owned())),
+        (_, true) => Ok(Some(Ending::Suspended)),
+        (Some(false), false) => Ok(Some(Ending::LeftInForce)),
+        (Some(true), false) => Ok(Some(Ending::Revoked)),
+        (None, false) => Ok(None),
     }
 }
