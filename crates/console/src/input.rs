@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pricing::Nano;
 use serde_json::{Map, Value, json};
 use store::{Page, Span};
+use wire::key_like::holds_key;
 use wire::refusal::{Reason, Refusal};
 use wire::target::{self, QueryError};
 
@@ -111,6 +112,10 @@ impl Fields {
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, Refusal> {
         match self.value(name) {
             None => Ok(None),
+            // It would be stored, listed and audited.
+            Some(Value::String(text)) if holds_key(text) => {
+                Err(self.wrong(name, "looks like a secret key, and is kept and shown"))
+            }
             Some(Value::String(text)) if text.chars().count() <= NAME_CHARS_MAX => Ok(Some(text.clone())),
             Some(Value::String(_)) => Err(self.wrong(name, &format!("is longer than {NAME_CHARS_MAX} characters"))),
             Some(_) => Err(self.wrong(name, "must be a string")),

@@ -20,6 +20,7 @@ use rates::Admission;
 use store::{Certainty, Project, UsageKind, UsageRow};
 use tokio::sync::Semaphore;
 use wire::endpoint::{Meter, Method};
+use wire::key_like::holds_key;
 use wire::refusal::{Reason, Refusal};
 
 use crate::client_secrets::Tab;
@@ -205,7 +206,8 @@ impl Claim<'_> {
 /// A run's or tag's name.
 fn name(header: &'static str, value: &str) -> Result<String, Refusal> {
     let value = value.trim();
-    let is_good = (1..=NAME_CHARS_MAX).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_text = (1..=NAME_CHARS_MAX).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_good = is_text && !holds_key(value);
     if is_good { Ok(value.to_owned()) } else { Err(words::bad_name(header, NAME_CHARS_MAX)) }
 }
 

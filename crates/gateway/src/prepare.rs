@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use metering::request::{self, Asked, JsonReader};
 use wire::endpoint::{Meter, Opens, Reference, RequestBody};
 use wire::json::{self, Kind, Member, TopLevel, Visit, Visitor};
+use wire::key_like::holds_key;
 use wire::refusal::{Reason, Refusal};
 
 use crate::body::{self, Share, declared_length, too_large};
@@ -111,6 +112,11 @@ pub(crate) async fn prepare(
     };
     let body = Sending::Whole(whole.clone());
     let Facts { model, store, asked } = facts;
+    if model.as_deref().is_some_and(holds_key) {
+        // It would be in logs, sums and reports.
+        let words = "The model's name looks like a secret key. Name a model there, and replace the key.";
+        return Err(Refusal::new(Reason::InvalidValue, words).param("model"));
+    }
     Ok(Prepared { body, whole, model, store, asked, decoded: encoding.is_some(), share })
 }
 

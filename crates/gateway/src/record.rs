@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, Version};
 use store::{Key, KeyEntry};
+use wire::key_like::without_keys;
 use wire::refusal::Refusal;
 
 use crate::address::client_address;
@@ -24,6 +25,9 @@ use crate::worker::Worker;
 
 /// Longest text of a client's choosing in a log line: model names and request ids are shorter.
 const CLIENT_TEXT_CHARS_MAX: usize = 128;
+
+/// What is read of it: a key that begins within what is shown ends within this.
+const CLIENT_TEXT_BYTES_READ: usize = 1_024;
 
 /// Status in the log when the client left before the answer began (nginx's convention).
 const CLIENT_LEFT_STATUS: u16 = 499;
@@ -295,9 +299,10 @@ fn escaped(line: &mut Vec<u8>, value: &str) {
     }
 }
 
-/// Text of a client's choosing, cut to a length that a log can bear.
+/// Text of a client's choosing, cut to a length that a log can bear, and without anything that looks like a key.
 pub(crate) fn client_text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).chars().take(CLIENT_TEXT_CHARS_MAX).collect()
+    let value = &value[..value.len().min(CLIENT_TEXT_BYTES_READ)];
+    without_keys(&String::from_utf8_lossy(value)).chars().take(CLIENT_TEXT_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod endpoint;
 pub mod framing;
 pub mod json;
+pub mod key_like;
 pub mod multipart;
 pub mod refusal;
 pub mod sse;

@@ -3,7 +3,8 @@
 //! Promises: each [`Reason`] has exactly one row (status, type, code, whether SDKs may retry), found by a `match`
 //! without a wildcard, so a new reason asks for its row. What a client reads (`message`) and what an operator reads
 //! (`cause`) are separate fields: internal words reach a client only if somebody writes them there on purpose.
-//! Secrets are never in either; [`masked_key`] is the only way a key is shown.
+//! Secrets are never in either; [`masked_key`] is the only way a key is shown, and what quotes a client's words is freed
+//! of whatever looks like one.
 //!
 //! Left out: what HTTP library carries the answer.
 
@@ -11,6 +12,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::json;
+
+use crate::key_like::without_keys;
 
 /// Why a request was refused. One row of the error table each: see [`Reason::row`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -416,23 +419,35 @@ pub struct Refusal {
     pub cause: Option<String>,
 }
 
+/// Words that may quote a client's: what looks like a key in them is masked. The table's own are as they are.
+fn masked(words: Cow<'static, str>) -> Cow<'static, str> {
+    match words {
+        Cow::Borrowed(words) => Cow::Borrowed(words),
+        Cow::Owned(words) => match without_keys(&words) {
+            Cow::Borrowed(_) => Cow::Owned(words),
+            Cow::Owned(masked) => Cow::Owned(masked),
+        },
+    }
+}
+
 impl Refusal {
     /// A refusal for `reason` that tells the client `message`.
     pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { reason, message: message.into(), param: None, retry_after_ms: None, code: None, cause: None }
+        let message = masked(message.into());
+        Refusal { reason, message, param: None, retry_after_ms: None, code: None, cause: None }
     }
 
     /// Names the field or header at fault.
     #[must_use]
     pub fn param(mut self, param: impl Into<Cow<'static, str>>) -> Refusal {
-        self.param = Some(param.into());
+        self.param = Some(masked(param.into()));
         self
     }
 
     /// Adds words for the log.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Refusal {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(without_keys(&cause.to_string()).into_owned());
         self
     }
 

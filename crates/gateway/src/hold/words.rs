@@ -38,7 +38,7 @@ pub(super) fn nearness(near: &Nearness) -> String {
 }
 
 pub(super) fn bad_name(header: &'static str, chars_max: usize) -> Refusal {
-    let words = format!("The `{header}` header must be 1 to {chars_max} visible ASCII characters.");
+    let words = format!("The `{header}` header must be 1 to {chars_max} visible ASCII characters, and no key.");
     Refusal::new(Reason::InvalidHeaders, words).param(header)
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod books;
 mod browsers;
 mod budget;
+mod canary;
 mod cases;
 mod client;
 mod crashes;
