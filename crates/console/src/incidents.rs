@@ -7,14 +7,15 @@
 use exposure::incident::{Ending, Incident, REMARKS_MAX, Remark};
 use exposure::report;
 use serde_json::{Map, Value, json};
-use store::{IncidentFilter, IncidentStep, Key, KeyId};
+use store::{IncidentFilter, IncidentStep, KeyId};
 use wire::refusal::{Reason, Refusal};
 
 use crate::evidence::final_report;
+use crate::incident_input::{ending, words};
 use crate::incident_steps::change;
 use crate::input::{Fields, Sizes, invalid, list, query, unknown_cursor};
 use crate::new::NewKey;
-use crate::{Answer, Call, Console, amounts, no_such, unavailable};
+use crate::{Answer, Call, Console, amounts, unavailable};
 
 /// Longest reason and longest note.
 const WORDS_CHARS_MAX: usize = 2_000;
@@ -78,7 +79,10 @@ impl Console {
             limit: u32::try_from(PAGES.of(call)?).unwrap_or(u32::MAX),
         };
         let page = self.exposure.incidents.incidents(&filter).await.map_err(|error| unavailable(&error))?;
-        let (found, has_more) = page.ok_or_else(|| unknown_cursor("after"))?;
+        let (mut found, has_more) = page.ok_or_else(|| unknown_cursor("after"))?;
+        for incident in &mut found {
+            self.bring_up_to_date(incident).await?;
+        }
         Ok(list(found.iter().map(show).collect(), has_more))
     }
 
@@ -112,15 +116,16 @@ impl Console {
     /// One call: ends the key, cuts its streams, opens the incident, mints the replacement; then collects what it did.
     pub(crate) async fn open_incident(&self, call: &Call<'_>) -> Answer {
         let fields = Fields::of(call)?;
-        fields.only(&["key_id", "exposed_since", "reason", "source", "replace", "revoke", "suspend"])?;
-        let id = KeyId::new(fields.required("key_id", fields.text("key_id")?)?);
+        fields.only(&["key_id", "key", "exposed_since", "reason", "source", "replace", "revoke", "suspend"])?;
+        let id = self.key_in_question(&fields).await?;
         let reason = fields.required("reason", words(&fields, "reason", WORDS_CHARS_MAX)?)?;
         let source = words(&fields, "source", SOURCE_CHARS_MAX)?.unwrap_or_else(|| "api".to_owned());
-        let ending = ending(&fields)?;
+        let ending = ending(&fields)?.unwrap_or(Ending::Revoked);
         let (key, ended_at) = self.key_or_former(&id).await?;
         let exposed_since = self.exposed_since(&fields, &key)?.flatten();
         if let Some(open) = self.incident_of(&id).await?.filter(|incident| incident.closed_at.is_none()) {
-            let words = format!("'{}' is open for this key: add to that one, or close it.", open.id);
+            let words =
+                format!("'{}' is open for this key: add to that one (it can end the key too), or close it.", open.id);
             return Err(Refusal::new(Reason::Conflict, words).param("key_id"));
         }
         let now = self.now();
@@ -146,8 +151,7 @@ impl Console {
             false => None,
         };
         if ended_at.is_none() {
-            let is_left = ending == Ending::LeftInForce || replacement.is_some();
-            if key.project.is_none() && !is_left {
+            if key.project.is_none() && ending != Ending::LeftInForce && replacement.is_none() {
                 self.refuse_last_admin_key(&key)?;
             }
             self.end_key(&mut change, &key, ending);
@@ -162,16 +166,22 @@ impl Console {
         self.answer_with(call, incident, &key.id, replacement.as_ref()).await
     }
 
-    /// Notes, a better idea of since when, the end.
+    /// Notes, a better idea of since when, the end of a key that was left in force, the end of the incident.
     pub(crate) async fn update_incident(&self, call: &Call<'_>) -> Answer {
         let incident = self.open_one(call).await?;
         let fields = Fields::of(call)?;
-        fields.only(&["note", "exposed_since", "close"])?;
+        fields.only(&["note", "exposed_since", "revoke", "suspend", "close"])?;
         let is_over = fields.bool("close")?.unwrap_or(false);
-        let (key, _) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
+        let (key, ended_at) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
         let mut change = change(if is_over { IncidentStep::Close } else { IncidentStep::Update }, incident);
         if let Some(since) = self.exposed_since(&fields, &key)? {
             change.incident.exposed_since = since;
+        }
+        if let Some(ending) = ending(&fields)?.filter(|ending| *ending != Ending::LeftInForce && ended_at.is_none()) {
+            if key.project.is_none() && change.incident.replacement.is_none() {
+                self.refuse_last_admin_key(&key)?;
+            }
+            self.end_key(&mut change, &key, ending);
         }
         if let Some(text) = words(&fields, "note", WORDS_CHARS_MAX)? {
             if change.incident.remarks.len() >= REMARKS_MAX {
@@ -193,7 +203,8 @@ impl Console {
         let incident = self.open_one(call).await?;
         Fields::of(call)?.only(&[])?;
         if let Some(replacement) = &incident.replacement {
-            let words = format!("'{replacement}' has taken the key's place already.");
+            let words =
+                format!("'{replacement}' has taken the key's place already. If its secret was lost, rotate it.");
             return Err(Refusal::new(Reason::Conflict, words));
         }
         let (old, _) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
@@ -245,62 +256,5 @@ impl Console {
         let parts = ["evidence", "upstream_usage"].map(|part| (part.to_owned(), report[part].take()));
         amounts::merge(&mut shown, Map::from_iter(parts));
         Ok(shown)
-    }
-
-    pub(crate) async fn incident(&self, call: &Call<'_>) -> Result<Incident, Refusal> {
-        let id = call.param("incident_id");
-        let found = self.exposure.incidents.incident(id).await.map_err(|error| unavailable(&error))?;
-        found.ok_or_else(|| no_such("incident", id))
-    }
-
-    /// The incident in the path, if something can be done with it.
-    pub(crate) async fn open_one(&self, call: &Call<'_>) -> Result<Incident, Refusal> {
-        let incident = self.incident(call).await?;
-        match incident.closed_at {
-            None => Ok(incident),
-            Some(_) => Err(Refusal::new(Reason::Conflict, "This incident is closed. Open another one for the key.")),
-        }
-    }
-
-    /// A key, or one that is gone with the time of its end.
-    pub(crate) async fn key_or_former(&self, id: &KeyId) -> Result<(Key, Option<i64>), Refusal> {
-        if let Some(entry) = self.snapshot().key_by_id(id) {
-            return Ok((entry.key.clone(), None));
-        }
-        let former = self.exposure.incidents.former_key(id).await.map_err(|error| unavailable(&error))?;
-        former.map(|(key, ended_at)| (key, Some(ended_at))).ok_or_else(|| no_such("API key", id.as_str()))
-    }
-
-    /// `exposed_since`, where it stands: a time in the key's life, or null for one that nobody knows.
-    fn exposed_since(&self, fields: &Fields, key: &Key) -> Result<Option<Option<i64>>, Refusal> {
-        if !fields.has("exposed_since") {
-            return Ok(None);
-        }
-        let Some(value) = fields.value("exposed_since") else { return Ok(Some(None)) };
-        let wrong = || fields.wrong("exposed_since", "must be a time in Unix seconds that is not in the future");
-        let since = value.as_i64().filter(|since| (0..=self.now()).contains(since)).ok_or_else(wrong)?;
-        // Nobody can have had the key before it was made.
-        Ok(Some(Some(since.max(key.created_at))))
-    }
-}
-
-/// How the key is to end.
-fn ending(fields: &Fields) -> Result<Ending, Refusal> {
-    match (fields.bool("revoke")?, fields.bool("suspend")?.unwrap_or(false)) {
-        (Some(true), true) => Err(fields.wrong("suspend", "cannot be true together with 'revoke'")),
-        (_, true) => Ok(Ending::Suspended),
-        (Some(false), false) => Ok(Ending::LeftInForce),
-        (None | Some(true), false) => Ok(Ending::Revoked),
-    }
-}
-
-/// Words of some length, where they are there.
-fn words(fields: &Fields, name: &str, chars_max: usize) -> Result<Option<String>, Refusal> {
-    let Some(value) = fields.value(name) else { return Ok(None) };
-    let text = value.as_str().ok_or_else(|| fields.wrong(name, "must be a string"))?;
-    match text.chars().count() {
-        _ if text.trim().is_empty() => Err(fields.wrong(name, "must not be empty")),
-        count if count > chars_max => Err(fields.wrong(name, &format!("is longer than {chars_max} characters"))),
-        _ => Ok(Some(text.to_owned())),
     }
 }

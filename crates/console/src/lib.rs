@@ -25,6 +25,7 @@ mod findings;
 mod forecast;
 mod holds;
 mod housekeeping;
+mod incident_input;
 mod incident_limits;
 mod incident_steps;
 mod incidents;

@@ -35,12 +35,15 @@ impl Clock for Fixed {
 struct Failing {
     store: Arc<Sqlite>,
     is_down: AtomicBool,
+    /// Fails one commit, this many after the next.
+    fails_once_after: AtomicUsize,
 }
 
 #[async_trait::async_trait]
 impl Registry for Failing {
     async fn commit(&self, recorded: &RecordedAct) -> Result<(), StoreError> {
-        match self.is_down.load(SeqCst) {
+        let fails_once = self.fails_once_after.fetch_sub(1, SeqCst) == 0;
+        match self.is_down.load(SeqCst) || fails_once {
             true => Err(StoreError::Unavailable("told to fail".into())),
             false => self.store.commit(recorded).await,
         }
@@ -106,7 +109,11 @@ async fn still_world() -> World {
 async fn world_at_pace(pace: i64) -> World {
     let folder = tempfile::tempdir().expect("a folder");
     let sqlite = Arc::new(Sqlite::open(folder.path()).await.expect("opens"));
-    let store = Arc::new(Failing { store: Arc::clone(&sqlite), is_down: AtomicBool::new(false) });
+    let store = Arc::new(Failing {
+        store: Arc::clone(&sqlite),
+        is_down: AtomicBool::new(false),
+        fails_once_after: AtomicUsize::new(usize::MAX),
+    });
     let clock = Arc::new(Fixed(AtomicI64::new(START), pace));
     let (pepper, shape) = (Pepper::new(&[9; 32]), Shape::default());
     let (records, started) = Console::start(&*store, &pepper, &shape, &*clock, &SystemRandom).await.expect("starts");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
+use keys::Secret;
 use serde_json::{Map, Value, json};
 use store::{Clock, SystemClock};
 
@@ -20,6 +21,7 @@ Examples:
   sallyport incident open key_… --reason \"in a public repository\" --since 3h --replace --out ./incident
                                         ends the key now, cuts its streams, mints a replacement, and writes
                                         report.md, report.json and replacement.key (mode 0600) to the folder
+  sallyport incident open - --reason \"in a gist\"   the leaked key itself is read from standard input
   sallyport incident report incident_… > report.md
   sallyport incident limit incident_…   sets the limit that follows from the key's ordinary use
   sallyport incident close incident_… --note \"rolled out\"";
@@ -60,6 +62,14 @@ enum Action {
         #[arg(long, value_enum, default_value = "markdown")]
         format: Format,
     },
+    /// End the key of an incident that left it in force.
+    End {
+        /// The incident's id.
+        incident: String,
+        /// Suspend it instead of revoking it.
+        #[arg(long)]
+        suspend: bool,
+    },
     /// Add a note.
     Note {
         /// The incident's id.
@@ -95,7 +105,7 @@ enum Format {
 
 #[derive(Debug, Args)]
 struct Open {
-    /// The key's id (key_…), not the key. It may be gone already.
+    /// The key's id (key_…), or `-`: then the leaked key itself is read from standard input. It may be gone already.
     key: String,
     /// What happened.
     #[arg(long, value_name = "TEXT")]
@@ -124,7 +134,10 @@ impl Open {
     fn body(&self) -> Result<Value> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
-        put("key_id", self.key.as_str().into());
+        match self.key.as_str() {
+            "-" => put("key", leaked_key()?.expose().into()),
+            id => put("key_id", id.into()),
+        };
         put("reason", self.reason.as_str().into());
         put("source", self.source.as_str().into());
         put("replace", self.replace.into());
@@ -170,6 +183,14 @@ impl Open {
         gate.tell(&incident, &told);
         Ok(())
     }
+}
+
+/// The key on standard input: arguments show in process lists, to those who do not have it yet.
+fn leaked_key() -> Result<Secret> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).context("standard input: no key can be read")?;
+    ensure!(!line.trim().is_empty(), "standard input: the leaked key is expected on one line");
+    Ok(Secret::new(line.trim()))
 }
 
 /// Makes the folder, and makes sure that its files can be written.
@@ -262,6 +283,11 @@ impl Incident {
                 gate.tell(&shown, &in_short(&shown));
             }
             Action::Report { incident, format } => print!("{}", report(gate, incident, *format)?),
+            Action::End { incident, suspend } => {
+                let how = if *suspend { "suspend" } else { "revoke" };
+                let ended = post(incident, "", Some(json!({how: true})))?;
+                gate.tell(&ended, &format!("{} is {}", text(&ended, "/key/id"), text(&ended, "/ending")));
+            }
             Action::Note { incident, text } => {
                 let noted = post(incident, "", Some(json!({"note": text})))?;
                 gate.tell(&noted, &format!("noted with {incident}"));

@@ -133,6 +133,15 @@ async fn keys_end_as_it_was_asked_for() {
     let (left, secret) = key(&world, "left").await;
     let incident = open(&left, json!({"revoke": false})).await.expect("opened");
     assert!(world.opens(&secret) && incident["ending"] == "left_in_force" && incident["ended_at"].is_null());
+    // Ended later, with the incident or by itself.
+    let path = format!("{PATH}/{}", incident["id"].as_str().expect("an id"));
+    let ended = world.ok("POST", &path, json!({"revoke": true, "note": "replaced everywhere"})).await;
+    assert!(!world.opens(&secret) && ended["ending"] == "revoked" && ended["ended_at"] == START);
+    let (by_itself, _) = key(&world, "by itself").await;
+    let incident = open(&by_itself, json!({"revoke": false})).await.expect("opened");
+    world.ok("DELETE", &format!("/projects/{}/api_keys/{by_itself}", world.project), Value::Null).await;
+    let path = format!("{PATH}/{}", incident["id"].as_str().expect("an id"));
+    assert_eq!(world.ok("GET", &path, Value::Null).await["ending"], "revoked");
     let (gone, _) = key(&world, "gone").await;
     world.ok("DELETE", &format!("/projects/{}/api_keys/{gone}", world.project), Value::Null).await;
     let incident = open(&gone, json!({"replace": true})).await.expect("opened");
@@ -153,6 +162,34 @@ async fn keys_end_as_it_was_asked_for() {
     }
     let admin = open(&world.caller.key.id, json!({})).await.expect_err("the last one");
     assert!(admin.message.contains("last admin key") && world.opens(&world.secrets[0]));
+}
+
+#[tokio::test]
+async fn the_leaked_key_itself_is_enough_and_is_kept_nowhere() {
+    let world = still_world().await;
+    for is_gone in [false, true] {
+        let (id, secret) = key(&world, "ci").await;
+        if is_gone {
+            world.ok("DELETE", &format!("/projects/{}/api_keys/{id}", world.project), Value::Null).await;
+        }
+        let incident = world.ok("POST", PATH, json!({"key": secret, "reason": "in a gist"})).await;
+        assert_eq!(incident["key"]["id"], id.as_str());
+        assert!(!world.opens(&secret) && !incident.to_string().contains(&secret));
+        let stranger = Shape::default().mint(Kind::Project, &SystemRandom);
+        let unknown = json!({"key": stranger.expose(), "reason": "r"});
+        let refusal = world.refused("POST", PATH, unknown).await;
+        assert!(refusal.status() == 404 && !refusal.message.contains(stranger.expose()));
+        let path = format!("{PATH}/{}", incident["id"].as_str().expect("an id"));
+        let note = json!({"note": format!("The key (`{secret}`) was in a gist.")});
+        assert_eq!(world.refused("POST", &path, note).await.status(), 400, "words are kept and sent");
+    }
+    for wrong in [json!({"key": "x", "key_id": "y"}), json!({}), json!({"key": 5}), json!({"key_id": world.secrets[1]})]
+    {
+        let mut body = json!({"reason": "r"});
+        amounts::merge(&mut body, wrong.as_object().cloned().unwrap_or_default());
+        let refusal = world.refused("POST", PATH, body).await;
+        assert!(refusal.status() == 400 && !refusal.message.contains(&world.secrets[1]), "{refusal}");
+    }
 }
 
 #[tokio::test]

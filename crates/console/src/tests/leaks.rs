@@ -189,6 +189,38 @@ async fn a_store_that_fails_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_fails_in_the_middle_is_asked_for_the_rest() {
+    let world = still_world().await;
+    let path = format!("/projects/{}/api_keys", world.project);
+    let mut secrets = Vec::new();
+    for name in ["one", "two", "three"] {
+        let made = world.ok("POST", &path, json!({"name": name})).await;
+        secrets.push(made["value"].as_str().expect("a secret").to_owned());
+    }
+    let alerts: Vec<Value> = secrets.iter().map(|secret| alert(secret, URL)).collect();
+    world.store.fails_once_after.store(1, SeqCst);
+    assert_eq!(report(&world, &alerts).await.expect_err("once").status(), 503);
+    let open: Vec<bool> = secrets.iter().map(|secret| world.opens(secret)).collect();
+    assert_eq!(open, [false, true, false], "one key's failure keeps no other in force");
+    assert_eq!(labels(&report(&world, &alerts).await.expect("taken")), ["true_positive"; 3]);
+    assert!(secrets.iter().all(|secret| !world.opens(secret)));
+    assert_eq!(written(&world).await[1..], [3, 3, 3], "an incident, a notice and a finding each");
+}
+
+#[tokio::test]
+async fn reports_at_the_same_time_make_one_incident() {
+    let world = still_world().await;
+    let alerts = [alert(&project_secret(&world), URL)];
+    let reports = [(); 4].map(|()| report(&world, &alerts));
+    let [one, two, three, four] = reports;
+    let answers = tokio::join!(one, two, three, four);
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        assert_eq!(labels(&answer.expect("taken")), ["true_positive"]);
+    }
+    assert_eq!(written(&world).await[1..], [1, 1, 1]);
+}
+
+#[tokio::test]
 async fn both_secrets_of_a_rotating_key_count_and_one_that_ran_out_ends_nothing() {
     let world = still_world().await;
     let old = project_secret(&world);

@@ -13,6 +13,9 @@ const URL_CHARS_MAX: usize = 2_048;
 /// Characters that are kept of an alert's other words.
 const WORD_CHARS_MAX: usize = 100;
 
+/// Shortest token that is looked for in the words beside it: what is shorter is no secret, and stands anywhere.
+const TOKEN_BYTES_MIN: usize = 16;
+
 /// One token that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
@@ -106,19 +109,22 @@ impl<'de> Visitor<'de> for ListVisitor {
 
 impl From<Written> for Alert {
     fn from(written: Written) -> Alert {
+        let token = Secret::new(written.token);
         let some = |text: Option<String>, chars_max| {
-            text.map(|text| one_line(&text, chars_max)).filter(|text| !text.is_empty())
+            text.map(|text| one_line(&text, &token, chars_max)).filter(|text| !text.is_empty())
         };
-        Alert {
-            token: Secret::new(written.token),
-            kind: written.r#type,
-            url: some(written.url, URL_CHARS_MAX),
-            source: some(written.source, WORD_CHARS_MAX),
-        }
+        let (url, source) = (some(written.url, URL_CHARS_MAX), some(written.source, WORD_CHARS_MAX));
+        Alert { token, kind: written.r#type, url, source }
     }
 }
 
-/// A text from outside as one line of bounded length: it ends up in mails, logs and reports.
-fn one_line(text: &str, chars_max: usize) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(chars_max).collect()
+/// A text from outside as one line of bounded length, which ends up in mails, logs and reports: without the token, which
+/// may stand in the very address at which it was found.
+fn one_line(text: &str, token: &Secret, chars_max: usize) -> String {
+    let line: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    let line = match token.expose() {
+        token if token.len() >= TOKEN_BYTES_MIN => line.replace(token, "[token]"),
+        _ => line,
+    };
+    line.chars().take(chars_max).collect()
 }

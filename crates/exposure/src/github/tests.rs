@@ -253,6 +253,22 @@ fn words_from_outside_are_one_line_of_bounded_length() {
 }
 
 #[test]
+fn a_token_in_its_own_address_is_taken_out() {
+    let token = "sp-proj_0123456789abcdefghij";
+    let urls = [
+        format!("https://example.com/?key={token}&x=1"),
+        format!("https://example.com/{}\u{7}{}", &token[..9], &token[9..]),
+        format!("https://example.com/{}{token}", "x".repeat(2_020)),
+    ];
+    for url in urls {
+        let body = json!([{"token": token, "type": "k", "url": url, "source": token}]);
+        let alerts = parse_alerts(body.to_string().as_bytes()).expect("alerts");
+        let (url, source) = (alerts[0].url.as_deref().expect("a url"), alerts[0].source.as_deref());
+        assert!(!url.contains(&token[..9]) && source == Some("[token]"), "{url}");
+    }
+}
+
+#[test]
 fn answers_name_tokens_by_hash_once_for_each_type() {
     let labelled = |token: &str, kind: &str, label| Labelled {
         token_hash: token_hash(&Secret::new(token)),

@@ -320,3 +320,23 @@ fn an_incident_from_the_command_line_to_the_report() {
     let gone = ["incident", "open", id, "--reason", "again", "--since", "1h"];
     assert!(command(&world, &gone).1.contains("gone_before"), "an incident can be opened for a key that is gone");
 }
+
+#[test]
+fn the_leaked_key_is_read_from_standard_input() {
+    let world = World::new();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sallyport"))
+        .args(["incident", "open", "-", "--reason", "in a gist", "--json"])
+        .env_clear()
+        .env("SALLYPORT_URL", format!("http://{}", world.address))
+        .env("SALLYPORT_ADMIN_KEY", &world.admin_key)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("starts");
+    child.stdin.take().expect("piped").write_all(format!("{}\n", world.project_key).as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("ends");
+    let incident: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&incident["ending"], &incident["key"]["project_id"]), (&json!("revoked"), &json!(world.project_id)));
+    assert!(!incident.to_string().contains(&world.project_key));
+    assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 401);
+}
