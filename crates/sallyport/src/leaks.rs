@@ -50,7 +50,7 @@ struct Known {
 /// Where keys come from.
 enum Source {
     File(PathBuf),
-    Address { uri: Uri, client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>> },
+    Address { uri: Uri, client: Box<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>> },
 }
 
 /// What is remembered between two refreshes; held while one runs.
@@ -83,7 +83,7 @@ impl GithubKeys {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => bail!("leaks.github.keys_file: keys_url is set as well; give one of them"),
             (None, Some(path)) => Source::File(path.clone()),
-            (Some(url), None) => Source::Address { uri: checked(url)?, client: client(tls) },
+            (Some(url), None) => Source::Address { uri: checked(url)?, client: Box::new(client(tls)) },
         };
         let (known, refreshing) = (ArcSwapOption::empty(), Mutex::default());
         Ok(Some(Arc::new(GithubKeys { source, clock, known, refreshing })))
