@@ -7,21 +7,23 @@ use exposure::difference::Difference;
 use exposure::incident::Incident;
 use exposure::profile::{AddressUse, BASELINE_SECONDS, History, Profile, Use};
 use exposure::proposal::propose;
-use exposure::report::{Evidence, Report, Upstream};
+use exposure::report::{Evidence, Report};
 use store::{FinalReport, Grouping, KeyId, KeyUse, ReportFilter, ReportQuery, StoreError, UsageSum, Width};
 use wire::refusal::Refusal;
 
 use crate::{Console, unavailable};
 
-/// Why the provider's own usage is not in a report.
-const NO_UPSTREAM_USAGE: &str = "this gate holds no admin key of the provider, so the provider's own usage was not read. \
-                                 Look it up there under the key that the gate sends, for the times below, and attach it.";
-
 impl Console {
-    /// The report of an incident, as things stand now.
+    /// The report of an incident, as things stand now, with what the provider says.
+    pub(crate) async fn whole_report(&self, incident: Incident) -> Result<Report, Refusal> {
+        let upstream = self.upstream_asked(&incident).await;
+        Ok(Report { upstream, ..self.report_of(incident).await? })
+    }
+
+    /// The report without asking the provider.
     pub(crate) async fn report_of(&self, incident: Incident) -> Result<Report, Refusal> {
         let evidence = self.evidence_of(&incident).await.map_err(|error| unavailable(&error))?;
-        let upstream = Upstream::NotRead { key_id: None, why: NO_UPSTREAM_USAGE.to_owned() };
+        let upstream = self.upstream_unasked(&incident);
         Ok(Report { incident, upstream, evidence })
     }
 

@@ -102,7 +102,7 @@ impl Console {
         let id = incident.id.clone();
         let report = match self.exposure.incidents.final_report(&id).await.map_err(|error| unavailable(&error))? {
             Some(report) => report,
-            None => final_report(&self.report_of(incident).await?),
+            None => final_report(&self.whole_report(incident).await?),
         };
         Ok(match is_markdown {
             false => report.json,
@@ -191,7 +191,7 @@ impl Console {
         }
         if is_over {
             change.incident.closed_at = Some(self.now());
-            change.report = Some(final_report(&self.report_of(change.incident.clone()).await?));
+            change.report = Some(final_report(&self.whole_report(change.incident.clone()).await?));
         }
         let incident = change.incident.clone();
         self.put_incident(call.actor(), change, Vec::new()).await?;

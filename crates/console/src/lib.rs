@@ -42,6 +42,7 @@ mod ours;
 mod prices;
 mod project_keys;
 mod projects;
+mod provider_usage;
 mod rate_limits;
 mod runs;
 mod scopes;
@@ -57,6 +58,7 @@ pub use findings::Noticed;
 pub use housekeeping::Keeping;
 pub use key_life::{Deliveries, NewSecret};
 pub use prices::table_in_force;
+pub use provider_usage::ProviderReports;
 pub use start::Started;
 
 use std::fmt;
@@ -142,6 +144,8 @@ pub struct Exposure {
     pub incidents: Arc<dyn Incidents>,
     /// Mail addresses that are told; webhooks are told in any case.
     pub recipients: Vec<String>,
+    /// The provider's own usage; `None` where there is no admin key of it.
+    pub provider: Option<Arc<dyn ProviderReports>>,
 }
 
 impl fmt::Debug for Exposure {

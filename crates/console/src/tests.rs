@@ -142,7 +142,7 @@ async fn world_at_pace(pace: i64) -> World {
     };
     let deliveries = Arc::new(Shelf::default());
     let kept = Keeping::open(sqlite.clone(), sqlite.clone(), deliveries.clone()).await.expect("readable");
-    let exposure = Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()] };
+    let exposure = Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()], provider: None };
     let random = Arc::new(SystemRandom);
     let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, kept, exposure);
     let project = started.project.to_string();

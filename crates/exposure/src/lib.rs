@@ -4,6 +4,7 @@
 //! - [`profile`]: the ordinary use of a key, from what was settled before the exposure.
 //! - [`difference`]: what the key did since, held against its profile; charges that look unexpected.
 //! - [`proposal`]: a spending limit that follows from the profile.
+//! - [`provider`]: what the provider itself counts and charges.
 //! - [`incident`]: what is written down about an exposed key.
 //! - [`report`]: the incident as Markdown and JSON, with what a provider's support asks for.
 //!
@@ -19,6 +20,7 @@ pub mod incident;
 mod moment;
 pub mod profile;
 pub mod proposal;
+pub mod provider;
 pub mod report;
 
 pub use moment::utc;

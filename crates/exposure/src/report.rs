@@ -14,32 +14,51 @@ pub use markdown::markdown;
 
 use crate::difference::Difference;
 use crate::incident::Incident;
-use crate::profile::{Profile, Spent, Use};
+use crate::profile::Profile;
 use crate::proposal::Proposal;
+use crate::provider::{Charged, Counted, Whose};
 
 /// What the provider's own usage says of the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
-    /// It was read: the provider's key id, and the usage under it since the exposure.
-    Read {
-        /// The provider's id of the key that the gate used.
-        key_id: String,
-        /// Usage, as the provider counts it.
-        uses: Vec<Use>,
-    },
-    /// It was not; why, and what would mend it.
+    /// It was read.
+    Read(ProviderUsage),
+    /// It was not.
     NotRead {
-        /// The provider's id of the key that the gate used, where it is known.
+        /// The provider's id of the key that the gate sends, where it is known.
         key_id: Option<String>,
-        /// A sentence.
+        /// Why, and what would mend it: a sentence.
         why: String,
     },
+}
+
+/// What the provider counts and charges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderUsage {
+    /// Whose it is.
+    pub whose: Whose,
+    /// Requests by hour or day and model.
+    pub counted: Vec<Counted>,
+    /// Costs by whole days: the first has what was before the exposure too.
+    pub charged: Vec<Charged>,
+    /// Whether that is all; more pages were there than are read, otherwise.
+    pub is_whole: bool,
+}
+
+impl ProviderUsage {
+    fn calls(&self) -> u64 {
+        self.counted.iter().map(|row| row.calls).fold(0, u64::saturating_add)
+    }
+
+    fn cost(&self) -> Nano {
+        self.charged.iter().map(|row| row.cost).sum()
+    }
 }
 
 impl Upstream {
     fn key_id(&self) -> Option<&str> {
         match self {
-            Upstream::Read { key_id, .. } => Some(key_id),
+            Upstream::Read(usage) => usage.whose.key_id.as_deref(),
             Upstream::NotRead { key_id, .. } => key_id.as_deref(),
         }
     }
@@ -67,14 +86,6 @@ pub struct Report {
     pub upstream: Upstream,
     /// What the key did.
     pub evidence: Evidence,
-}
-
-/// The sum of uses.
-fn sum(uses: &[Use]) -> Spent {
-    uses.iter().fold(Spent::default(), |mut sum, used| {
-        sum.add(used.calls, used.cost);
-        sum
-    })
 }
 
 /// Dollars without a sign, exactly.

@@ -51,6 +51,7 @@ mod pace;
 mod passage;
 mod pool;
 mod prepare;
+mod provider;
 mod read_on;
 mod receive;
 mod record;
@@ -71,5 +72,6 @@ pub use gate::{
     ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
     SignedDelivery,
 };
+pub use provider::read_provider;
 pub use request_log::RequestLog;
 pub use worker::serve;

@@ -90,6 +90,8 @@ pub(crate) struct UpstreamConfig {
     project: Option<String>,
     /// PEM file with certificate authorities trusted beside the usual ones.
     ca_file: Option<PathBuf>,
+    /// The provider's id of the upstream key, for reports of incidents.
+    pub(crate) key_id: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,6 +18,7 @@ mod model;
 mod money;
 mod price;
 mod project;
+mod provider;
 mod serve;
 mod service_account;
 mod usage;

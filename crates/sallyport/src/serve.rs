@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
-use console::{Console, Keeping, Started};
+use console::{Console, Keeping, ProviderReports, Started};
 use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
 use keys::{Random, Secret, SystemRandom};
 use ledger::Ledger;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::key_delivery::KeyDeliveries;
 use crate::key_watch::KeyWatch;
 use crate::leaks::GithubKeys;
+use crate::provider::Provider;
 use crate::{leaks, model, money, vault};
 
 /// Connections that may wait to be accepted: a burst of clients after a restart.
@@ -30,6 +31,8 @@ const SECRETS_HELP: &str = "\
 Secrets come from the environment, because flags show in process lists:
   SALLYPORT_UPSTREAM_KEY  the key sent to the upstream; without it and without --upstream-url the
                           embedded demo model answers
+  SALLYPORT_UPSTREAM_ADMIN_KEY
+                          an admin key of the upstream: reports of exposed keys then have its own usage
   SALLYPORT_MASTER_KEY    seals what the database must keep secret, 32 bytes in base64 or hexadecimal
                           [default: the file master.key in the data folder, made at the first start]
   SALLYPORT_SMTP_PASSWORD the mail server's password, for spend alerts";
@@ -56,6 +59,9 @@ pub(crate) struct Serve {
     /// The upstream key. An environment variable only: flags show in process lists.
     #[arg(skip = secret("SALLYPORT_UPSTREAM_KEY"))]
     upstream_key: Option<Secret>,
+    /// An admin key of the upstream, for its own usage in reports of incidents.
+    #[arg(skip = secret("SALLYPORT_UPSTREAM_ADMIN_KEY"))]
+    upstream_admin_key: Option<Secret>,
     /// The master key, 32 bytes in base64 or hexadecimal; its default is a file in the data folder.
     #[arg(skip = secret("SALLYPORT_MASTER_KEY"))]
     master_key: Option<Secret>,
@@ -120,7 +126,11 @@ impl Serve {
         let notifier = money::notifier(&config, password, &store, &directory, &master, outside.0, outside.1)?;
         let waker = notifier.waker();
         let github = GithubKeys::new(&config.leaks.github, config.upstream.client_tls()?, clock.clone())?;
-        let exposure = console::Exposure { incidents: store.clone(), recipients: config.leaks.recipients()? };
+        let exposure = console::Exposure {
+            incidents: store.clone(),
+            recipients: config.leaks.recipients()?,
+            provider: self.provider(&config)?,
+        };
         let keeping = Keeping::open(store.clone(), store.clone(), deliveries).await?;
         let console = Arc::new(Console::new(
             store.clone(),
@@ -183,6 +193,16 @@ impl Serve {
             let _ = writer.join();
         }
         Ok(())
+    }
+
+    /// The provider's own usage, where there is an admin key for it.
+    fn provider(&self, config: &Config) -> Result<Option<Arc<dyn ProviderReports>>> {
+        let Some(admin_key) = self.upstream_admin_key.clone() else { return Ok(None) };
+        let settings = config.settings(self.upstream_key.clone())?;
+        let upstream = settings.upstream.context("SALLYPORT_UPSTREAM_ADMIN_KEY is set, and there is no upstream")?;
+        // The key that requests are sent with has no part in this.
+        let upstream = gateway::settings::Upstream { key: None, ..upstream };
+        Ok(Some(Arc::new(Provider { upstream, admin_key, key_id: config.upstream.key_id.clone() })))
     }
 
     fn local_model(&self, config: &Config, data: &Path) -> Local {

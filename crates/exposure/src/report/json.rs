@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json as object};
 
 use crate::difference::{AddressSince, Charge, Difference};
 use crate::moment::utc;
-use crate::profile::{Profile, Spent, Spread, Use};
+use crate::profile::{Profile, Spent, Spread};
 use crate::proposal::Proposal;
 
-use super::{Evidence, Report, Upstream, dollars, sum};
+use super::{Evidence, Report, Upstream, dollars};
 
 /// The whole report.
 pub fn json(report: &Report) -> Value {
@@ -151,14 +151,26 @@ fn proposal(proposal: &Proposal) -> Value {
 }
 
 fn upstream(upstream: &Upstream) -> Value {
-    match upstream {
-        Upstream::NotRead { why, .. } => object!({"is_available": false, "why": why}),
-        Upstream::Read { uses, .. } => {
-            let rows = uses.iter().map(|used: &Use| {
-                let spent = Spent { calls: used.calls, cost: used.cost };
-                with_spent(spent, object!({"at": used.at, "at_utc": utc(used.at), "model": used.model}))
-            });
-            with_spent(sum(uses), object!({"is_available": true, "rows": rows.collect::<Vec<_>>()}))
-        }
-    }
+    let usage = match upstream {
+        Upstream::NotRead { why, .. } => return object!({"is_available": false, "why": why}),
+        Upstream::Read(usage) => usage,
+    };
+    let counted = usage
+        .counted
+        .iter()
+        .map(|row| object!({"at": row.at, "at_utc": utc(row.at), "model": row.model, "calls": row.calls}));
+    let charged = usage.charged.iter().map(
+        |row| object!({"day": row.day, "day_utc": utc(row.day), "cost": dollars(row.cost), "cost_nano": row.cost.0}),
+    );
+    let spent = Spent { calls: usage.calls(), cost: usage.cost() };
+    with_spent(
+        spent,
+        object!({
+            "is_available": true,
+            "whose": usage.whose.words(),
+            "is_whole": usage.is_whole,
+            "usage": counted.collect::<Vec<_>>(),
+            "costs_by_day": charged.collect::<Vec<_>>(),
+        }),
+    )
 }

@@ -6,7 +6,7 @@ use crate::difference::{AddressSince, Charge, Reason};
 use crate::moment::{span, utc};
 use crate::profile::{Acquaintance, Spent};
 
-use super::{Report, Upstream, sum};
+use super::{Report, Upstream};
 use crate::incident::Ending;
 
 /// Text that is being written. Writing to a `String` cannot fail.
@@ -229,15 +229,17 @@ fn limit(page: &mut Page, report: &Report) {
 
 fn provider(page: &mut Page, report: &Report) {
     page.title("The provider's own usage");
-    match &report.upstream {
-        Upstream::NotRead { why, .. } => page.line(&format!("Not available: {}", prose(why))),
-        Upstream::Read { uses, .. } => {
-            page.line(&format!("{} in the same time.\n", spent(sum(uses))));
-            let rows = uses
-                .iter()
-                .map(|used| [utc(used.at), code(&used.model), used.calls.to_string(), used.cost.to_string()]);
-            page.table(["From", "Model", "Calls", "Cost"], rows);
-        }
+    let usage = match &report.upstream {
+        Upstream::NotRead { why, .. } => return page.line(&format!("Not available: {}", prose(why))),
+        Upstream::Read(usage) => usage,
+    };
+    page.line(&format!("Of {}: {} calls.\n", prose(&usage.whose.words()), usage.calls()));
+    let rows = usage.counted.iter().map(|row| [utc(row.at), code(&row.model), row.calls.to_string()]);
+    page.table(["From", "Model", "Calls"], rows);
+    page.line(&format!("\n{} by whole days; the first has what was before the exposure too.\n", usage.cost()));
+    page.table(["Day", "Cost"], usage.charged.iter().map(|row| [utc(row.day), row.cost.to_string()]));
+    if !usage.is_whole {
+        page.line("\nThere is more than was read here: ask the provider for the rest.");
     }
 }
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::incident::{Ending, Incident, KeyFacts, Remark, Sighting};
-use crate::report::{self, Evidence, Report, Upstream};
+use crate::provider::{Charged, Counted, Whose};
+use crate::report::{self, Evidence, ProviderUsage, Report, Upstream};
 
 fn told() -> Report {
     let mut history = office();
@@ -89,12 +90,19 @@ fn the_json_reads_as_agreed() {
 
 #[test]
 fn what_the_provider_counts_is_shown_where_it_was_read() {
-    let uses = vec![used(SINCE, "gpt-5.5-pro", 1_300, 56_000)];
-    let report = Report { upstream: Upstream::Read { key_id: "key_upstream".into(), uses }, ..told() };
+    let usage = ProviderUsage {
+        whose: Whose { key_id: Some("key_upstream".into()), project_id: None },
+        counted: vec![Counted { at: SINCE, model: "gpt-5.5-pro".into(), calls: 1_300 }],
+        charged: vec![Charged { day: SINCE - SINCE % DAY, cost: Nano::from_cents(56_000) }],
+        is_whole: false,
+    };
+    let report = Report { upstream: Upstream::Read(usage), ..told() };
     let (markdown, json) = (report::markdown(&report), report::json(&report));
-    assert!(markdown.contains("1300 calls, $560.00 in the same time.") && markdown.contains("`key_upstream`"));
+    for words in ["key\\_upstream", ": 1300 calls.", "$560.00 by whole days", "more than was read here"] {
+        assert!(markdown.contains(words), "{words}: {markdown}");
+    }
     assert_eq!(json["key"]["upstream_key_id"], "key_upstream");
-    assert_eq!(json["upstream_usage"]["cost_nano"], 560_000_000_000_u64);
+    assert_eq!((&json["upstream_usage"]["calls"], &json["upstream_usage"]["cost"]), (&json!(1_300), &json!("560.00")));
 }
 
 #[test]

@@ -11,11 +11,11 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use testkit::Script;
+use testkit::{Options, Script, Upstream};
 
 use crate::client::{Answer, request};
 use crate::operation::command;
-use crate::world::World;
+use crate::world::{UPSTREAM_KEY, World};
 
 const PATH: &str = "/v1/sallyport/leaks/github";
 const INCIDENTS: &str = "/v1/sallyport/incidents";
@@ -339,4 +339,58 @@ fn the_leaked_key_is_read_from_standard_input() {
     assert_eq!((&incident["ending"], &incident["key"]["project_id"]), (&json!("revoked"), &json!(world.project_id)));
     assert!(!incident.to_string().contains(&world.project_key));
     assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 401);
+}
+
+#[test]
+fn a_report_has_what_the_provider_itself_says() {
+    let admin_key = "sk-admin-0123456789abcdefghijklmnopqrstuvwxyz-provider";
+    let upstream = Upstream::start(Options::default());
+    let url = upstream.url();
+    let environment = [
+        ("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY),
+        ("SALLYPORT_UPSTREAM_URL", url.as_str()),
+        ("SALLYPORT_UPSTREAM_ADMIN_KEY", admin_key),
+    ];
+    let world = World::start(upstream, "[upstream]\nkey_id = \"key_real\"", &environment);
+    let answers = |path: &str, body: Value| {
+        let path = Some(format!("/v1/organization/{path}"));
+        world.upstream.script(Script { path, body: Some(body), ..Script::default() });
+    };
+    let page = |results: Value, next: Value| {
+        json!({"object": "page", "has_more": next.is_string(), "next_page": next,
+               "data": [{"object": "bucket", "start_time": 1_790_000_000, "end_time": 1_790_003_600, "results": results}]})
+    };
+    let used = |calls: u64| json!([{"model": "gpt-4o", "num_model_requests": calls}]);
+    answers("usage/completions", page(used(3), json!("page_2")));
+    answers("usage/completions", page(used(2), Value::Null));
+    for kind in ["embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions"] {
+        answers(&format!("usage/{kind}"), page(json!([]), Value::Null));
+    }
+    answers("costs", page(json!([{"amount": {"value": 0.25, "currency": "usd"}}]), Value::Null));
+    let made = world.key(&world.project_id, "ci");
+    let open = json!({"key_id": made["id"], "reason": "r"});
+    let incident = world.call(&world.admin_key, "POST", INCIDENTS, &open).json();
+    assert_eq!(incident["upstream_usage"]["is_available"], false, "nobody outside is waited for");
+    assert!(world.upstream.requests().is_empty());
+    let path = format!("{INCIDENTS}/{}/report", incident["id"].as_str().expect("an id"));
+    let report = world.call(&world.admin_key, "GET", &path, &Value::Null).json();
+    let usage = &report["upstream_usage"];
+    assert_eq!((&usage["is_available"], &usage["calls"], &usage["cost"]), (&json!(true), &json!(5), &json!("0.25")));
+    assert_eq!(report["key"]["upstream_key_id"], "key_real");
+    let asked = world.upstream.requests();
+    assert_eq!(asked.len(), 8);
+    for request in &asked {
+        assert_eq!(request.header("authorization"), Some(format!("Bearer {admin_key}").as_str()));
+        assert!(request.target.contains("api_key_ids%5B%5D=key_real"), "{}", request.target);
+    }
+    assert!(asked[1].target.contains("page=page_2"), "{}", asked[1].target);
+    // What cannot be read is said, and costs the report nothing else.
+    world.upstream.script(Script { status: Some(500), body: Some(json!("oops")), ..Script::default() });
+    let failed = world.call(&world.admin_key, "GET", &path, &Value::Null).json();
+    assert_eq!(failed["upstream_usage"]["is_available"], false);
+    assert!(failed["upstream_usage"]["why"].as_str().is_some_and(|why| why.contains("it answered 500")), "{failed}");
+    assert_eq!(failed["key"], report["key"]);
+    for said in [world.diagnostics(), report.to_string(), failed.to_string()] {
+        assert!(!said.contains(admin_key));
+    }
 }
