@@ -26,6 +26,7 @@ mod settling;
 mod spent;
 mod sums;
 mod tally;
+mod upstreams;
 mod usage;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -60,6 +61,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_audit_lookup.sql"),
     include_str!("../../../migrations/sqlite/0003_money.sql"),
     include_str!("../../../migrations/sqlite/0004_sent.sql"),
+    include_str!("../../../migrations/sqlite/0006_upstreams.sql"),
 ];
 
 /// Why the database cannot be opened.

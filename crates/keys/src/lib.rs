@@ -2,13 +2,15 @@
 //!
 //! Promises: a secret prints as stars and is wiped when dropped; a client's key is kept as HMAC-SHA-256 under a pepper
 //! and compared in constant time; its shape and checksum are tested without a look-up and without an allocation; the
-//! pepper itself is kept sealed under the master key.
+//! pepper itself is kept sealed under the master key; upstream keys under a data key that the master key wraps.
 //!
 //! Left out: where any of it is stored.
 
+mod data_key;
 mod master;
 mod shape;
 
+pub use data_key::{DataKey, Enclosed, Place};
 pub use master::{MasterKey, MasterKeyError, Sealed, UnsealError};
 pub use shape::{Kind, Malformed, SECRET_CHARS, Shape, redacted};
 

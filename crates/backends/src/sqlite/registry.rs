@@ -12,7 +12,7 @@ use store::{
 };
 
 use super::series::Known;
-use super::{Sqlite, alerts, audit, limits, outbox, refused, settings, settling, usage};
+use super::{Sqlite, alerts, audit, limits, outbox, refused, settings, settling, upstreams, usage};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -50,6 +50,7 @@ impl Registry for Sqlite {
             alerts: alerts::load(&mut read).await?,
             webhooks: outbox::load_webhooks(&mut read).await?,
             prices: load_prices(&mut read).await?,
+            upstreams: upstreams::load(&mut read).await?,
         }))
     }
 
@@ -121,6 +122,7 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
         Act::DeletePrices(model) => {
             one(sqlx::query("DELETE FROM price_override WHERE model = ?").bind(model).execute(connection).await)
         }
+        Act::Upstream(act) => upstreams::perform(connection, act).await,
     }
 }
 

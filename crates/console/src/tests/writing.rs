@@ -16,6 +16,7 @@ async fn both(world: &World) -> (Records, Records) {
         alerts: snapshot.alerts.values().cloned().collect(),
         webhooks: snapshot.webhooks.values().cloned().collect(),
         prices: snapshot.prices.values().cloned().collect(),
+        upstreams: (*snapshot.upstreams).clone(),
     };
     let mut loaded = world.console.registry.load().await.expect("readable").expect("there");
     for records in [&mut held, &mut loaded] {
