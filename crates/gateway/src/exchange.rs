@@ -98,13 +98,17 @@ async fn way(
     };
     let admission = admit(gate, &resolved, &prepared, record)?;
     let is_local = matches!(destination, Destination::Local(..));
-    let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local };
+    let ways = match &destination {
+        Destination::Upstream(ways) => Some(ways),
+        _ => None,
+    };
+    let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local, ways };
     let held = Held { keeping, ..hold(claim, prepared, admission, record).await? };
     match destination {
         Destination::Control | Destination::Models => local::models(gate, &resolved),
         Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, held, record)).await,
-        Destination::Upstream => {
-            let call = Call::new(worker, resolved, held)?;
+        Destination::Upstream(ways) => {
+            let call = Call::new(worker, resolved, held, ways)?;
             forward(call, head, record).await
         }
     }

@@ -22,6 +22,7 @@ use crate::money::Money;
 use crate::own::OwnerBook;
 use crate::request_log::RequestLog;
 use crate::settings::Settings;
+use crate::upstreams::Upstreams;
 
 /// A call of the control plane, authenticated, with a body that is strict JSON or empty.
 #[derive(Debug)]
@@ -96,6 +97,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Projects and keys.
     pub directory: Arc<Directory>,
+    /// Where requests go.
+    pub upstreams: Arc<Upstreams>,
     /// Shape of keys.
     pub shape: keys::Shape,
     /// Pepper of key digests.
@@ -120,6 +123,7 @@ pub struct Parts {
 pub struct Gate {
     pub(crate) settings: Settings,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) shape: keys::Shape,
     pub(crate) pepper: keys::Pepper,
     pub(crate) owners: Arc<OwnerBook>,
@@ -147,8 +151,7 @@ impl Gate {
     /// Puts the gate together. Call it inside the process's own runtime.
     pub fn new(parts: Parts) -> Arc<Gate> {
         let metrics = Arc::new(Metrics::default());
-        let host = parts.settings.upstream.as_ref().map(|upstream| upstream.authority.host());
-        let money = Money::new(parts.ledger, parts.prices, host);
+        let money = Money::new(parts.ledger, parts.prices);
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
         Arc::new(Gate {
             owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
@@ -158,6 +161,7 @@ impl Gate {
             idempotent: Arc::default(),
             settings: parts.settings,
             directory: parts.directory,
+            upstreams: parts.upstreams,
             shape: parts.shape,
             pepper: parts.pepper,
             control: parts.control,

@@ -10,7 +10,7 @@
 //! 5. [`prepare`]: the body, read within its bounds and checked; the bytes that will be sent.
 //! 6. [`idempotency`]: an answer that is known is given again. [`admit`]: rate and concurrency limits.
 //! 7. [`hold`]: money for exactly those bytes; [`money`] is what the stages of money share.
-//! 8. [`forward`] with [`upstream`], or [`local`] for the embedded model, or [`control`] for administration.
+//! 8. [`forward`] with [`upstream`], which goes to one of [`upstreams`], or [`local`] for the embedded model, or [`control`] for administration.
 //! 9. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
 //!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
 //! 10. [`record`]: one log line and the metrics, however it ended.
@@ -23,6 +23,7 @@ mod admit;
 mod answer;
 mod authenticate;
 mod body;
+mod breaker;
 mod connection;
 mod control;
 mod decode;
@@ -52,6 +53,7 @@ pub mod settings;
 mod settle;
 mod socket;
 mod upstream;
+pub mod upstreams;
 mod withhold;
 mod worker;
 

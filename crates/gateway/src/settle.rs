@@ -48,6 +48,8 @@ pub(crate) struct Settling {
     pub(crate) abandoned: Abandoned,
     /// Present where only a part of the worst case is held.
     pub(crate) growth: Option<Growth>,
+    /// The region of the upstream that answered, which may have a price of its own.
+    pub(crate) region: Option<Arc<str>>,
 }
 
 /// How an answer ended, as far as its usage is concerned.
@@ -85,6 +87,7 @@ impl Settling {
             tee,
             abandoned,
             growth: None,
+            region: None,
         })
     }
 
@@ -102,6 +105,7 @@ impl Settling {
             tee: Tee::new(meter),
             abandoned: Abandoned::Cancel,
             growth: None,
+            region: None,
         })
     }
 
@@ -272,7 +276,7 @@ impl Settling {
             Meter::Decisions => Tier::Decisions,
             _ => used.tier.unwrap_or(begun.tier),
         };
-        let region = self.gate.money.region.as_deref();
+        let region = self.region.as_deref();
         let prices = self.table.find(&begun.model);
         let bill = prices.map(|prices| prices.bill(tier, region, &used.quantities));
         let is_free = self.meter == Meter::Moderations;
