@@ -38,11 +38,15 @@ mod service_accounts;
 mod spend_limits;
 mod start;
 mod terms;
+mod upstream_keys;
+mod upstream_policies;
+mod upstreams;
 mod usage;
 mod webhooks;
 
 pub use prices::table_in_force;
 pub use start::Started;
+pub use upstreams::{Standing, UpstreamsInForce, Vault};
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,6 +134,8 @@ pub struct Console {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     money: Money,
+    /// `None` where there is none but the configuration's upstream.
+    vault: Option<Vault>,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -154,7 +160,12 @@ impl Console {
         random: Arc<dyn Random>,
         money: Money,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, money, writing: Mutex::new(()) }
+        Console { registry, directory, pepper, shape, clock, random, money, vault: None, writing: Mutex::new(()) }
+    }
+
+    /// The same, with upstreams that can be administered.
+    pub fn with_vault(self, vault: Vault) -> Console {
+        Console { vault: Some(vault), ..self }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.
@@ -268,6 +279,9 @@ impl Console {
         let recorded = recorded.map_err(|error| unavailable(&error))?;
         self.registry.commit(&recorded).await.map_err(|error| unavailable(&error))?;
         self.directory.apply(recorded.act());
+        if let (Act::Upstream(_), Some(vault)) = (recorded.act(), &self.vault) {
+            vault.in_force.renew();
+        }
         Ok(())
     }
 }

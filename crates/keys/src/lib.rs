@@ -12,7 +12,7 @@ mod shape;
 
 pub use data_key::{DataKey, Enclosed, Place};
 pub use master::{MasterKey, MasterKeyError, Sealed, UnsealError};
-pub use shape::{Kind, Malformed, SECRET_CHARS, Shape, redacted};
+pub use shape::{Kind, Malformed, SECRET_CHARS, Shape, redacted, redacted_foreign};
 
 use std::fmt;
 

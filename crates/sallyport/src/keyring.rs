@@ -1,0 +1,202 @@
+//! From what is stored to what is in force: opens upstream keys, or reads them from their sources, and hands them to the
+//! data path.
+//!
+//! Promises: a key that cannot be opened or read is not in force and says why; a stored upstream whose host the operator
+//! does not allow any more gets no request; changes are put in force one after the other, the last one last.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use console::{Standing, UpstreamsInForce};
+use gateway::settings::{Upstream as Target, parse_upstream_url};
+use gateway::upstreams::{KeyInForce, PolicyInForce, UpstreamInForce, Upstreams};
+use http::uri::{Authority, Scheme};
+use keys::{DataKey, Secret};
+use store::{Directory, Material, Upstream, UpstreamKey, UpstreamKeyState};
+
+use crate::sources::Sources;
+
+/// Hosts of the API, where a configuration names none.
+const HOSTS_DEFAULT: [&str; 2] = ["api.openai.com", "*.api.openai.com"];
+
+/// Which hosts upstreams that are made over the API may name.
+#[derive(Debug, Clone)]
+pub(crate) struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// The configured patterns (`host`, `host:port`, `*.domain`, with `http://` in front where TLS is not wanted), or
+    /// the API's own; the configuration's upstream is allowed anyway.
+    pub(crate) fn new(configured: Option<&[String]>, default: Option<&Target>) -> Hosts {
+        let usual = || HOSTS_DEFAULT.map(str::to_owned).to_vec();
+        let mut patterns = configured.map_or_else(usual, <[String]>::to_vec);
+        patterns.extend(default.map(|target| match target.scheme == Scheme::HTTP {
+            true => format!("http://{}", target.authority),
+            false => target.authority.to_string(),
+        }));
+        Hosts(patterns)
+    }
+
+    fn allows(&self, scheme: &Scheme, authority: &Authority) -> bool {
+        let (host, whole) = (authority.host().to_ascii_lowercase(), authority.as_str().to_ascii_lowercase());
+        self.0.iter().any(|pattern| {
+            let (is_plain, pattern) = match pattern.strip_prefix("http://") {
+                Some(rest) => (true, rest.to_ascii_lowercase()),
+                None => (false, pattern.to_ascii_lowercase()),
+            };
+            let is_host = match pattern.strip_prefix('*') {
+                Some(domain) => domain.len() > 1 && host.len() > domain.len() && host.ends_with(domain),
+                None => pattern == host || pattern == whole,
+            };
+            is_host && is_plain == (*scheme == Scheme::HTTP)
+        })
+    }
+}
+
+/// What stands between store and data path.
+pub(crate) struct Keyring {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) data_key: Arc<DataKey>,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) tls: rustls::ClientConfig,
+    pub(crate) hosts: Hosts,
+    pub(crate) default_address: Option<String>,
+    /// Why keys are not in force, by their id. Held while a change is put in force.
+    pub(crate) problems: Mutex<HashMap<String, String>>,
+}
+
+impl Keyring {
+    /// A secret that is stored for a row of a table.
+    ///
+    /// # Errors
+    /// In words, why it cannot be had.
+    fn secret(&self, material: &Material, (table, row): (&'static str, &str)) -> Result<Secret, String> {
+        match material {
+            Material::Source(name) => self.sources.value(name),
+            Material::Sealed { sealed, .. } => self.data_key.open(table, row, sealed).map_err(|_| {
+                "its sealed value does not open: the database was changed by another hand, or was sealed with another data key"
+                    .to_owned()
+            }),
+        }
+    }
+
+    /// Where an upstream is, if the operator allows it.
+    fn target(&self, upstream: &Upstream) -> Result<Target, String> {
+        self.check_address(&upstream.url)?;
+        let (scheme, authority, base_path) = parse_upstream_url(&upstream.url).map_err(|error| error.to_string())?;
+        let (organization, project) = (upstream.organization.clone(), upstream.project.clone());
+        let tls = self.tls.clone();
+        Ok(Target { scheme, authority, base_path, key: None, organization, project, tls })
+    }
+
+    fn keys(&self, upstream: &Upstream, keys: &[&UpstreamKey], problems: &mut HashMap<String, String>) -> Vec<KeyInForce> {
+        let mut in_force = Vec::with_capacity(keys.len());
+        for key in keys {
+            match key.state {
+                UpstreamKeyState::Enabled | UpstreamKeyState::Draining => {}
+                UpstreamKeyState::Pending | UpstreamKeyState::Disabled => continue,
+            }
+            match self.secret(&key.material, (UpstreamKey::TABLE, &UpstreamKey::place(&key.id, upstream))) {
+                Ok(secret) => {
+                    let takes_requests = upstream.is_enabled && key.state == UpstreamKeyState::Enabled;
+                    in_force.push(KeyInForce { id: key.id.clone(), secret, takes_requests });
+                }
+                Err(words) => {
+                    tracing::error!(upstream = upstream.name, key = key.id, "an upstream key is not in force: {words}");
+                    problems.insert(key.id.clone(), words);
+                }
+            }
+        }
+        in_force
+    }
+}
+
+impl UpstreamsInForce for Keyring {
+    fn renew(&self) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.clear();
+        let snapshot = Arc::clone(&self.directory.snapshot());
+        let records = &snapshot.upstreams;
+        let mut upstreams = Vec::with_capacity(records.upstreams.len());
+        for upstream in records.upstreams.values() {
+            let keys = records.keys_of(&upstream.id);
+            match self.target(upstream) {
+                Ok(target) => {
+                    let keys = self.keys(upstream, &keys, &mut problems);
+                    upstreams.push(UpstreamInForce { id: upstream.id.clone(), upstream: target, keys });
+                }
+                Err(words) => {
+                    tracing::error!(upstream = upstream.name, "an upstream is not in force: {words}");
+                    problems.extend(keys.into_iter().map(|key| (key.id.clone(), words.clone())));
+                }
+            }
+        }
+        let policy = |policy: &store::UpstreamPolicy| PolicyInForce {
+            project: policy.project.clone(),
+            is_weighted: policy.is_weighted,
+            members: policy.members.clone(),
+        };
+        self.upstreams.install(upstreams, records.policies.values().map(policy).collect());
+    }
+
+    fn standing(&self, upstream: &str, key: &str) -> Result<Standing, String> {
+        if let Some(standing) = self.upstreams.standing(upstream, key) {
+            let gateway::upstreams::KeyStanding { is_healthy, open_ms, in_flight, last_used_at } = standing;
+            return Ok(Standing { is_healthy, open_ms, in_flight, last_used_at });
+        }
+        let problem = self.problems.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        Err(problem.unwrap_or_else(|| "it is not in force".to_owned()))
+    }
+
+    fn check_address(&self, url: &str) -> Result<(), String> {
+        let (scheme, authority, _) = parse_upstream_url(url).map_err(|error| error.to_string())?;
+        if self.hosts.allows(&scheme, &authority) {
+            return Ok(());
+        }
+        Err(format!(
+            "{scheme}://{authority} is not among the hosts that the operator allows ({}): add it to vault.upstream_hosts in the configuration",
+            self.hosts.0.join(", ")
+        ))
+    }
+
+    fn sources(&self) -> Vec<String> {
+        self.sources.names()
+    }
+
+    fn default_address(&self) -> Option<String> {
+        self.default_address.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_those_that_the_operator_names() {
+        let configured = ["gateway.example:8443", "*.openai.azure.com", "http://127.0.0.1"].map(str::to_owned);
+        let (usual, named) = (Hosts::new(None, None), Hosts::new(Some(&configured), None));
+        let allows = |hosts: &Hosts, url: &str| {
+            let (scheme, authority, _) = parse_upstream_url(url).expect("a URL");
+            hosts.allows(&scheme, &authority)
+        };
+        for (url, by_default, when_named) in [
+            ("https://api.openai.com/v1", true, false),
+            ("https://EU.api.openai.com/v1", true, false),
+            ("https://api.openai.com:8443/v1", true, false),
+            ("http://api.openai.com/v1", false, false),
+            ("https://evil-api.openai.com.example/v1", false, false),
+            ("https://xapi.openai.com/v1", false, false),
+            ("https://gateway.example:8443/v1", false, true),
+            ("https://gateway.example/v1", false, false),
+            ("https://ours.openai.azure.com/v1", false, true),
+            ("https://.openai.azure.com/v1", false, false),
+            ("http://127.0.0.1:9000/v1", false, true),
+            ("https://127.0.0.1:9000/v1", false, false),
+            ("http://169.254.169.254/v1", false, false),
+        ] {
+            assert_eq!(allows(&usual, url), by_default, "{url}, by default");
+            assert_eq!(allows(&named, url), when_named, "{url}, when named");
+        }
+    }
+}
