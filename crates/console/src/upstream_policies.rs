@@ -59,7 +59,9 @@ impl Console {
 
     fn members(&self, fields: &Fields) -> Result<Vec<(String, u32)>, Refusal> {
         let wrong = || {
-            let words = format!("must be a list of 1 to {MEMBERS_MAX} objects with 'id' and, if you like, 'weight' from 1 to {WEIGHT_MAX}");
+            let words = format!(
+                "must be a list of 1 to {MEMBERS_MAX} objects with 'id' and, if you like, 'weight' from 1 to {WEIGHT_MAX}"
+            );
             fields.wrong("upstreams", &words)
         };
         let given = fields.required("upstreams", fields.value("upstreams"))?;

@@ -204,7 +204,10 @@ impl Console {
         if url.len() > URL_BYTES_MAX {
             return Err(fields.wrong("url", &format!("is longer than {URL_BYTES_MAX} bytes")));
         }
-        self.vault()?.in_force.check_address(url).map_err(|why| invalid("url", format!("'url' cannot be used: {why}.")))?;
+        self.vault()?
+            .in_force
+            .check_address(url)
+            .map_err(|why| invalid("url", format!("'url' cannot be used: {why}.")))?;
         if self.snapshot().upstreams.upstreams.len() >= UPSTREAMS_MAX {
             let words = format!("There are {UPSTREAMS_MAX} upstreams already: delete some.");
             return Err(Refusal::new(Reason::Conflict, words));

@@ -257,12 +257,14 @@ impl Back<'_> {
             // The length is another one, or may become it by an error event.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
+        let in_use = self.in_use.take();
+        let withhold = in_use.as_ref().and_then(|in_use| in_use.key().finder()).map(Withhold::new);
         Ok(Passage {
             body: Some(body),
             lease: self.lease.take(),
-            _in_use: self.in_use.take(),
+            _in_use: in_use,
             decoder,
-            withhold: self.in_use.as_ref().and_then(|in_use| in_use.key().finder()).map(Withhold::new),
+            withhold,
             events: None,
             cut: Cut::new(Arc::clone(self.key)),
             idle: Idle::new(self.gate.settings.timeouts.upstream_idle),

@@ -197,7 +197,10 @@ impl Resolved<'_> {
             return Ok(route.map_or(Destination::Models, upstream));
         };
         let model = prepared.model.as_deref();
-        let is_local = |name: &str| name == gate.settings.local_model || gate.settings.local_aliases.contains(name);
+        // Names that the embedded model lends itself where there is no upstream mean the upstream's where there is one.
+        let has_aliases = route.is_none() || gate.settings.upstream.is_some();
+        let is_alias = |name: &str| has_aliases && gate.settings.local_aliases.contains(name);
+        let is_local = |name: &str| name == gate.settings.local_model || is_alias(name);
         match (&gate.local, model) {
             (Local::Ready(engine), Some(name)) if is_local(name) => Ok(Destination::Local(&**engine, local)),
             (Local::Missing(words), Some(name)) if is_local(name) => {

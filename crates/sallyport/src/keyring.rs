@@ -89,7 +89,12 @@ impl Keyring {
         Ok(Target { scheme, authority, base_path, key: None, organization, project, tls })
     }
 
-    fn keys(&self, upstream: &Upstream, keys: &[&UpstreamKey], problems: &mut HashMap<String, String>) -> Vec<KeyInForce> {
+    fn keys(
+        &self,
+        upstream: &Upstream,
+        keys: &[&UpstreamKey],
+        problems: &mut HashMap<String, String>,
+    ) -> Vec<KeyInForce> {
         let mut in_force = Vec::with_capacity(keys.len());
         for key in keys {
             match key.state {

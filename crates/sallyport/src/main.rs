@@ -3,11 +3,14 @@
 mod admin;
 mod alert;
 mod api;
+mod command;
 mod config;
 mod days;
 mod estimate;
+mod harden;
 mod hold;
 mod key;
+mod keyring;
 mod limit;
 mod model;
 mod money;
@@ -15,6 +18,8 @@ mod price;
 mod project;
 mod serve;
 mod service_account;
+mod sources;
+mod upstream;
 mod usage;
 mod vault;
 mod webhook;
@@ -72,6 +77,10 @@ enum Command {
     Webhook(webhook::Webhook),
     /// Prices: list, set and remove on a running gate; `check` works offline.
     Price(price::Price),
+    /// Upstreams and their keys: list, add, disable, remove, rotate; which of them a project uses.
+    Upstream(upstream::Upstream),
+    /// The vault that upstream keys are sealed in: its state, and another master key. Works offline.
+    Vault(vault::Vault),
     /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
     Admin(admin::Admin),
 }
@@ -89,6 +98,8 @@ fn main() -> ExitCode {
         Command::Alert(alert) => alert.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Price(price) => price.run(),
+        Command::Upstream(upstream) => upstream.run(),
+        Command::Vault(vault) => vault.run(),
         Command::Admin(admin) => admin.run(),
     };
     match result {

@@ -15,6 +15,10 @@ use serde_json::json;
 use store::{Actor, AuditEvent, Clock, OrganizationId, Seals};
 use zeroize::Zeroizing;
 
+mod subcommand;
+
+pub(crate) use subcommand::Vault;
+
 use crate::command;
 use crate::config::VaultConfig;
 
@@ -67,11 +71,13 @@ impl MasterSource {
         }
     }
 
-    async fn read(&self, random: &dyn Random) -> Result<MasterKey> {
+    /// Reads it. Its file is made only for a database that is new as well: another key would open nothing.
+    async fn read(&self, is_new: bool, random: &dyn Random) -> Result<MasterKey> {
         match self {
             MasterSource::Environment(text) => Ok(MasterKey::from_text(text.expose())?),
             MasterSource::Command(words) => from_command(words, "vault.master_key_command").await,
-            MasterSource::File(path) => Ok(MasterKey::from_file(path, random)?),
+            MasterSource::File(path) if is_new => Ok(MasterKey::from_file(path, random)?),
+            MasterSource::File(path) => Ok(MasterKey::from_present_file(path)?),
         }
     }
 
@@ -85,7 +91,7 @@ impl MasterSource {
         if let (MasterSource::File(path), Some(sealed)) = (self, &sealed) {
             finish(path, &sealed.master_key_id)?;
         }
-        let key = self.read(random).await?;
+        let key = self.read(sealed.is_none(), random).await?;
         if let Some(sealed) = sealed.filter(|sealed| sealed.master_key_id != key.id()) {
             bail!(
                 "the database was sealed with master key {}, {} is {}: give the right one",
@@ -101,9 +107,9 @@ impl MasterSource {
 async fn from_command(words: &[String], setting: &str) -> Result<MasterKey> {
     let text = command::run(words, COMMAND_TIME_MAX).await.context(setting.to_owned())?;
     // The error's own words are about another place.
-    MasterKey::from_text(text.expose())
-        .ok()
-        .with_context(|| format!("{setting}: what it prints must be 32 bytes in base64 (44 characters) or hexadecimal (64)"))
+    MasterKey::from_text(text.expose()).ok().with_context(|| {
+        format!("{setting}: what it prints must be 32 bytes in base64 (44 characters) or hexadecimal (64)")
+    })
 }
 
 /// Puts the next master key in its file's place, where the database was rewrapped for it already.

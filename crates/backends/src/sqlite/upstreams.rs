@@ -63,16 +63,16 @@ pub(super) async fn perform(connection: &mut SqliteConnection, act: &UpstreamAct
             one(query.bind(project.as_str()).execute(connection).await)
         }
         UpstreamAct::Rotate { rotation, created, updated, deleted, forgotten } => {
-            for key in created {
+            if let Some(key) = created {
                 create_key(connection, key).await?;
             }
             for key in updated {
                 update_key(connection, key).await?;
             }
-            for id in deleted {
+            if let Some(id) = deleted {
                 delete_key(connection, id).await?;
             }
-            for id in forgotten {
+            if let Some(id) = forgotten {
                 let query = sqlx::query("DELETE FROM upstream_rotation WHERE id = ?").bind(id);
                 one(query.execute(&mut *connection).await)?;
             }

@@ -25,4 +25,5 @@ mod settling;
 mod store_faults;
 mod streaming;
 mod tls;
+mod upstreams;
 mod world;

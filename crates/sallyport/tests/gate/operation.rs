@@ -126,7 +126,7 @@ fn without_a_file_the_first_start_prints_keys_and_what_to_do_with_them() {
 }
 
 /// Runs the binary's command line against the gate.
-fn command(world: &World, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn command(world: &World, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sallyport"))
         .args(arguments)
         .env_clear()
