@@ -32,6 +32,7 @@ mod prices;
 mod project_keys;
 mod projects;
 mod rate_limits;
+mod rotation;
 mod runs;
 mod scopes;
 mod service_accounts;
@@ -45,6 +46,7 @@ mod usage;
 mod webhooks;
 
 pub use prices::table_in_force;
+pub use rotation::{AdministrationFault, DRAIN_SECONDS_MAX, NewAccount, RotationNews, UpstreamAdministration};
 pub use start::Started;
 pub use upstreams::{Standing, UpstreamsInForce, Vault};
 
@@ -136,6 +138,7 @@ pub struct Console {
     money: Money,
     /// `None` where there is none but the configuration's upstream.
     vault: Option<Vault>,
+    attempts: rotation::Attempts,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -160,7 +163,18 @@ impl Console {
         random: Arc<dyn Random>,
         money: Money,
     ) -> Console {
-        Console { registry, directory, pepper, shape, clock, random, money, vault: None, writing: Mutex::new(()) }
+        Console {
+            registry,
+            directory,
+            pepper,
+            shape,
+            clock,
+            random,
+            money,
+            vault: None,
+            attempts: Default::default(),
+            writing: Mutex::new(()),
+        }
     }
 
     /// The same, with upstreams that can be administered.

@@ -46,6 +46,8 @@ impl Console {
             (Get, "/upstreams/{upstream_id}/keys/{upstream_key_id}") => self.retrieve_upstream_key(call),
             (Post, "/upstreams/{upstream_id}/keys/{upstream_key_id}") => self.update_upstream_key(call).await,
             (Delete, "/upstreams/{upstream_id}/keys/{upstream_key_id}") => self.delete_upstream_key(call).await,
+            (Post, "/upstreams/{upstream_id}/rotate") => self.rotate_upstream_key(call).await,
+            (Get, "/upstreams/{upstream_id}/rotations") => self.list_rotations(call),
             (Get, "/projects/{project_id}/upstreams") => self.retrieve_upstream_policy(call),
             (Post, "/projects/{project_id}/upstreams") => self.put_upstream_policy(call).await,
             (Delete, "/projects/{project_id}/upstreams") => self.delete_upstream_policy(call).await,

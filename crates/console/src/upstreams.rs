@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use store::{Act, Administration, Material, Rotation, Upstream, UpstreamAct, UpstreamRecords};
 use wire::refusal::{Reason, Refusal};
 
+use crate::UpstreamAdministration;
 use crate::input::{Fields, Sizes, deleted, invalid, page_of};
 use crate::{Answer, Call, Console, Event, no_such};
 
@@ -78,6 +79,8 @@ pub struct Vault {
     pub data_key: Arc<DataKey>,
     /// The data path's side.
     pub in_force: Arc<dyn UpstreamsInForce>,
+    /// The upstreams' Administration API; `None` where keys are not rotated.
+    pub administration: Option<Arc<dyn UpstreamAdministration>>,
 }
 
 impl fmt::Debug for Vault {

@@ -15,10 +15,13 @@
 //!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
 //! 10. [`record`]: one log line and the metrics, however it ended.
 //!
+//! Beside the way of a request: [`administration`], which rotating an upstream's keys takes.
+//!
 //! What is not built yet (inspection, tool policy) has its place between these in the design.
 
 mod accept;
 mod address;
+pub mod administration;
 mod admit;
 mod answer;
 mod authenticate;

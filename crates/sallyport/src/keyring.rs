@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use console::{Standing, UpstreamsInForce};
+use async_trait::async_trait;
+use console::{AdministrationFault, NewAccount, Standing, UpstreamAdministration, UpstreamsInForce};
+use gateway::administration::{self, AdministrationError};
 use gateway::settings::{Upstream as Target, parse_upstream_url};
 use gateway::upstreams::{KeyInForce, PolicyInForce, UpstreamInForce, Upstreams};
 use http::uri::{Authority, Scheme};
@@ -170,6 +172,59 @@ impl UpstreamsInForce for Keyring {
 
     fn default_address(&self) -> Option<String> {
         self.default_address.clone()
+    }
+}
+
+fn fault(error: &AdministrationError) -> AdministrationFault {
+    AdministrationFault { words: error.to_string(), is_passing: error.is_passing() }
+}
+
+/// What can be mended: a source that is not there now may be there later.
+fn no_key(words: String) -> AdministrationFault {
+    AdministrationFault { words, is_passing: true }
+}
+
+impl Keyring {
+    /// An upstream with its admin key, and the project that is administered.
+    fn administered<'u>(&self, upstream: &'u Upstream) -> Result<(Target, &'u str), AdministrationFault> {
+        let gone = || no_key("the upstream has no administration any more".to_owned());
+        let administration = upstream.administration.as_ref().ok_or_else(gone)?;
+        let key = self.secret(&administration.key, (Upstream::TABLE, &upstream.place())).map_err(no_key)?;
+        let target = self.target(upstream).map_err(no_key)?;
+        Ok((Target { key: Some(key), ..target }, &administration.project))
+    }
+}
+
+#[async_trait]
+impl UpstreamAdministration for Keyring {
+    async fn create_account(&self, upstream: &Upstream, name: &str) -> Result<NewAccount, AdministrationFault> {
+        let (target, project) = self.administered(upstream)?;
+        let made =
+            administration::create_service_account(&target, project, name).await.map_err(|error| fault(&error))?;
+        Ok(NewAccount { id: made.id, key_id: made.key_id, key: made.key })
+    }
+
+    async fn accounts_named(&self, upstream: &Upstream, name: &str) -> Result<Vec<String>, AdministrationFault> {
+        let (target, project) = self.administered(upstream)?;
+        administration::service_accounts_named(&target, project, name).await.map_err(|error| fault(&error))
+    }
+
+    async fn delete_account(&self, upstream: &Upstream, account: &str) -> Result<(), AdministrationFault> {
+        let (target, project) = self.administered(upstream)?;
+        administration::delete_service_account(&target, project, account).await.map_err(|error| fault(&error))
+    }
+
+    async fn expire_key(&self, upstream: &Upstream, key_id: &str, seconds: i64) -> Result<(), AdministrationFault> {
+        let (target, project) = self.administered(upstream)?;
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        administration::expire_key(&target, project, key_id, seconds).await.map_err(|error| fault(&error))
+    }
+
+    async fn key_works(&self, upstream: &Upstream, key: &UpstreamKey) -> Result<bool, AdministrationFault> {
+        let place = UpstreamKey::place(&key.id, upstream);
+        let secret = self.secret(&key.material, (UpstreamKey::TABLE, &place)).map_err(no_key)?;
+        let target = Target { key: Some(secret), ..self.target(upstream).map_err(no_key)? };
+        administration::key_works(&target).await.map_err(|error| fault(&error))
     }
 }
 

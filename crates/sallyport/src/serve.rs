@@ -142,9 +142,14 @@ impl Serve {
                 wake_notifier: Box::new(move || waker.wake()),
             },
         );
-        let vault = console::Vault { data_key: Arc::clone(&keyring.data_key), in_force: keyring.clone() };
+        let vault = console::Vault {
+            data_key: Arc::clone(&keyring.data_key),
+            in_force: keyring.clone(),
+            administration: Some(keyring.clone()),
+        };
         let console = Arc::new(console.with_vault(vault));
         tokio::spawn(follow_sources(Arc::clone(&keyring), config.vault.source_refresh()?));
+        tokio::spawn(follow_rotations(Arc::clone(&console)));
         let local = self.local_model(&config, &data);
         let (log, writer) = match config.request_log.unwrap_or(true) {
             true => RequestLog::to(Box::new(std::io::stdout())).map(|(log, writer)| (log, Some(writer)))?,
@@ -217,6 +222,29 @@ async fn keyring(
     });
     keyring.renew();
     Ok(keyring)
+}
+
+/// How often rotations under way are looked at.
+const ROTATION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Carries rotations of upstream keys on, from wherever they are.
+async fn follow_rotations(console: Arc<Console>) {
+    loop {
+        let (lines, is_moving) = console.advance_rotations().await;
+        for line in lines {
+            if line.is_problem {
+                tracing::warn!("{}", line.words);
+            } else {
+                tracing::info!("{}", line.words);
+            }
+        }
+        if !is_moving {
+            tokio::select! {
+                () = tokio::time::sleep(ROTATION_INTERVAL) => {}
+                () = console.rotation_wanted() => {}
+            }
+        }
+    }
 }
 
 /// Puts in force what sources say anew: files that change, programs every so often.

@@ -70,8 +70,10 @@ pub(crate) struct State {
     pub(crate) objects: answers::Objects,
     pub(crate) books: billing::Books,
     pub(crate) requests: u64,
-    /// Keys that calls must carry; `None` takes any.
+    /// Keys that calls must carry, beside those of service accounts; `None` takes any.
     pub(crate) keys: Option<Vec<String>>,
+    /// Service accounts and their keys.
+    pub(crate) administration: answers::Administration,
 }
 
 impl State {
@@ -82,7 +84,7 @@ impl State {
 
     /// Whether calls may carry this key.
     pub(crate) fn knows(&self, key: &str) -> bool {
-        self.keys.as_ref().is_none_or(|keys| keys.iter().any(|known| known == key))
+        self.keys.as_ref().is_none_or(|keys| keys.iter().any(|known| known == key) || self.administration.knows(key))
     }
 
     pub(crate) fn forget_records(&mut self) {
@@ -142,6 +144,26 @@ impl Upstream {
     /// Takes these keys from now on, and no other.
     pub fn set_keys(&self, keys: &[&str]) {
         self.shared.state().keys = Some(keys.iter().map(|key| (*key).to_owned()).collect());
+    }
+
+    /// Opens the Administration API to this admin key.
+    pub fn administer(&self, admin_key: &str) {
+        self.shared.state().administration.admin_key = Some(admin_key.to_owned());
+    }
+
+    /// Makes a service account with this key in a project; the ids of the account and of the key.
+    pub fn add_service_account(&self, project: &str, name: &str, key: &str) -> (String, String) {
+        self.shared.state().administration.add(project, name, key.to_owned())
+    }
+
+    /// Names of the service accounts that there are.
+    pub fn service_accounts(&self) -> Vec<String> {
+        self.shared.state().administration.names()
+    }
+
+    /// In how many seconds the key of a service account expires, where it does.
+    pub fn expires_in(&self, account_name: &str) -> Option<u64> {
+        self.shared.state().administration.expires_in(account_name)
     }
 
     /// What was recorded so far.

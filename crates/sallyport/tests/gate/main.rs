@@ -20,6 +20,7 @@ mod model;
 mod operation;
 mod ownership;
 mod rates;
+mod rotation;
 mod secrets;
 mod settling;
 mod store_faults;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::{Options, Script, Upstream};
 
-use crate::crowd::chat;
 use crate::client::request;
+use crate::crowd::chat;
 use crate::operation::command;
 use crate::world::{UPSTREAM_KEY, World};
 
