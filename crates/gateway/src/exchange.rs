@@ -75,6 +75,7 @@ async fn way(
         return Ok(answer);
     }
     let caller = authenticate(gate, &head.headers)?;
+    connection.authenticated(&caller.key.revocation);
     record.caller = Some(Arc::clone(&caller.key));
     let resolved = resolve(gate, &accepted, caller)?;
     record.row = Some(resolved.row);

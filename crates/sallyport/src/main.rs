@@ -24,9 +24,15 @@ mod usage;
 mod vault;
 mod webhook;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Every block is wiped when it is freed: headers, buffers of connections and parsed bodies hold copies of keys that no
+/// type of ours could wipe.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<System> = zeroizing_alloc::ZeroAlloc(System);
 
 /// A gate between your applications and the OpenAI API.
 ///

@@ -16,6 +16,7 @@ mod holding;
 mod idempotency;
 mod keys;
 mod limits;
+mod memory;
 mod model;
 mod operation;
 mod ownership;
