@@ -3,6 +3,7 @@ mod limits;
 mod prices;
 mod rates;
 mod reports;
+mod rotation;
 mod telling;
 mod writing;
 
@@ -107,6 +108,7 @@ async fn world_at_pace(pace: i64) -> World {
         }),
     };
     let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), Arc::new(SystemRandom), money);
+    let console = console.with_vault(rotation::vault(&Arc::default()));
     let project = started.project.to_string();
     World { console, store, caller, project, secrets, folder, clock, woken, _keeping: keeping }
 }

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// What the store holds and what is in force, to be compared.
-async fn both(world: &World) -> (Records, Records) {
+pub(super) async fn both(world: &World) -> (Records, Records) {
     let snapshot = world.console.snapshot();
     let mut held = Records {
         organization: snapshot.organization.clone(),

@@ -28,4 +28,5 @@ mod store_faults;
 mod streaming;
 mod tls;
 mod upstreams;
+mod vault_secrets;
 mod world;
