@@ -5,7 +5,7 @@
 
 use crate::engine::Inner;
 use crate::finding::Encoding;
-use crate::layer::{Found, Layer, Origin, Origins};
+use crate::layer::{Found, Layer, Origin, Origins, Path};
 
 /// Shortest run that is decoded: the shortest secret that is looked for (16 bytes) in base64, with its neighbours cut.
 pub(crate) const RUN_BYTES_MIN: usize = 22;
@@ -54,39 +54,46 @@ fn is_text(byte: u8) -> bool {
 
 /// The runs of one layer.
 pub(crate) struct Runs {
-    /// Bytes before this are done: fed, or known to be in no run.
+    /// Bytes before this are done: taken, or known to be in no run.
     pub(crate) done: usize,
     /// Digits of the current line, while in a run.
     line: Option<usize>,
+    digits: Digits,
     decoders: Vec<Decoder>,
+}
+
+/// The digits of a run that some alignment still needs.
+#[derive(Default)]
+struct Digits {
+    bytes: Vec<u8>,
+    origins: Vec<Origin>,
 }
 
 impl Runs {
     pub(crate) fn new() -> Runs {
-        Runs { done: 0, line: None, decoders: Vec::new() }
+        Runs { done: 0, line: None, digits: Digits::default(), decoders: Vec::new() }
     }
 
     /// Reads on in a layer's bytes.
     pub(crate) fn advance(&mut self, at: &Place<'_>, found: &mut Vec<Found>) {
         loop {
-            let is_over = if self.line.is_some() { self.go_on(at, found) } else { self.look(at) };
+            let is_over = if self.line.is_some() { self.go_on(at, found) } else { self.look(at.bytes) };
             if is_over {
                 break;
             }
         }
-        for decoder in &mut self.decoders {
-            decoder.advance(at.engine, found);
+        if self.line.is_some() {
+            self.decode(at, at.is_ended, found);
         }
         if at.is_ended {
-            self.end_run(at.engine, found);
+            self.line = None;
             self.done = at.bytes.len();
         }
     }
 
     /// Looks for the start of a run. A run of the least length covers every place at that distance, so most bytes are
     /// not looked at. True when the bytes are over.
-    fn look(&mut self, at: &Place<'_>) -> bool {
-        let bytes = at.bytes;
+    fn look(&mut self, bytes: &[u8]) -> bool {
         loop {
             let probe = self.done + RUN_BYTES_MIN - 1;
             if probe >= bytes.len() {
@@ -103,29 +110,24 @@ impl Runs {
             let end = bytes.len().min(start + RUN_BYTES_MIN);
             match bytes[probe..end].iter().position(|byte| !is_digit(*byte)) {
                 Some(gap) => self.done = probe + gap + 1,
-                None if end == start + RUN_BYTES_MIN => {
-                    self.done = start;
-                    self.line = Some(0);
-                    return false;
-                }
                 None => {
                     self.done = start;
-                    return true;
+                    if end < start + RUN_BYTES_MIN {
+                        return true;
+                    }
+                    self.line = Some(0);
+                    return false;
                 }
             }
         }
     }
 
-    /// Decodes the run that goes on here. True when the bytes are over.
+    /// Takes the digits of the run that goes on here. True when the bytes are over.
     fn go_on(&mut self, at: &Place<'_>, found: &mut Vec<Found>) -> bool {
         let (from, bytes) = (self.done, at.bytes);
         let count = bytes[from..].iter().take_while(|byte| is_digit(**byte)).count();
-        if self.decoders.is_empty() {
-            self.decoders = Decoder::all(at.layer);
-        }
-        for decoder in &mut self.decoders {
-            decoder.feed(at, from..from + count, found);
-        }
+        self.digits.bytes.extend_from_slice(&bytes[from..from + count]);
+        self.digits.origins.extend((from..from + count).map(|index| at.origins.at(index)));
         self.done = from + count;
         let line = self.line.unwrap_or(0) + count;
         self.line = Some(line);
@@ -133,30 +135,52 @@ impl Runs {
             return true;
         }
         match wrapped(&bytes[self.done..], line) {
-            Wrapped::Undecided if !at.is_ended => true,
+            Wrapped::Undecided if !at.is_ended => return true,
             Wrapped::At(next) => {
                 self.done += next;
                 self.line = Some(0);
-                false
             }
             _ => {
-                self.end_run(at.engine, found);
-                false
+                self.decode(at, true, found);
+                self.line = None;
             }
         }
+        false
     }
 
-    fn end_run(&mut self, engine: &Inner, found: &mut Vec<Found>) {
-        self.line = None;
-        self.decoders.iter_mut().for_each(|decoder| decoder.end(engine, found));
+    /// Decodes at every alignment what is there, and forgets the digits that none needs any more.
+    fn decode(&mut self, at: &Place<'_>, is_ended: bool, found: &mut Vec<Found>) {
+        if self.decoders.is_empty() {
+            self.decoders = Decoder::all(at.layer);
+        }
+        for decoder in &mut self.decoders {
+            decoder.decode(&self.digits, at.engine, is_ended, found);
+        }
+        if is_ended {
+            self.digits.bytes.clear();
+            self.digits.origins.clear();
+            self.decoders.iter_mut().for_each(|decoder| decoder.next = 0);
+        } else if self.digits.bytes.len() > FORGOTTEN_DIGITS {
+            // A multiple of the digits after which every alignment begins a byte anew.
+            let needed = self.decoders.iter().map(Decoder::first_digit).min().unwrap_or(0);
+            let count = needed / FORGOTTEN_DIGITS * FORGOTTEN_DIGITS;
+            self.digits.bytes.drain(..count);
+            self.digits.origins.drain(..count);
+            self.decoders.iter_mut().for_each(|decoder| decoder.forget(count));
+        }
     }
 
     /// The first byte of the input that may still belong to a finding.
     pub(crate) fn hold(&self, origins: &Origins, length: usize) -> Option<u64> {
-        let undecided = (self.line.is_none() && self.done < length).then(|| origins.at(self.done).start);
-        self.decoders.iter().filter_map(Decoder::hold).chain(undecided).min()
+        if self.line.is_none() {
+            return (self.done < length).then(|| origins.at(self.done).start);
+        }
+        self.decoders.iter().filter_map(|decoder| decoder.hold(&self.digits)).min()
     }
 }
+
+/// Digits are forgotten in blocks of this size: whole bytes in either alphabet.
+const FORGOTTEN_DIGITS: usize = 4096;
 
 enum Wrapped {
     Ended,
@@ -183,7 +207,7 @@ fn wrapped(rest: &[u8], line: usize) -> Wrapped {
 /// A layer's bytes, for its runs.
 pub(crate) struct Place<'a> {
     pub(crate) engine: &'a Inner,
-    pub(crate) layer: &'a crate::layer::Path,
+    pub(crate) layer: &'a Path,
     pub(crate) bytes: &'a [u8],
     pub(crate) origins: &'a Origins,
     pub(crate) is_ended: bool,
@@ -191,114 +215,111 @@ pub(crate) struct Place<'a> {
 
 /// One alphabet at one alignment.
 struct Decoder {
-    digits: &'static [u8; 256],
+    values: &'static [u8; 256],
     /// Bits of a digit.
-    bits: u32,
+    bits: usize,
     /// Digits that are left out at the start of a run.
-    shift: u32,
-    left_out: u32,
-    value: u32,
-    bits_there: u32,
-    last: Origin,
-    /// Text that is too short yet to be looked at.
-    text: Vec<(u8, Origin)>,
+    shift: usize,
+    /// The next decoded byte to look at.
+    next: usize,
     child: Layer,
     is_open: bool,
 }
 
 impl Decoder {
-    fn all(path: &crate::layer::Path) -> Vec<Decoder> {
-        let base64 = (0..4).map(|shift| Decoder::new(&BASE64, 6, shift, path, Encoding::Base64));
-        let hex = (0..2).map(|shift| Decoder::new(&HEX, 4, shift, path, Encoding::Hex));
+    fn all(path: &Path) -> Vec<Decoder> {
+        let decoder = |values, bits, shift, encoding| Decoder {
+            values,
+            bits,
+            shift,
+            next: 0,
+            child: Layer::below(path, encoding),
+            is_open: false,
+        };
+        let base64 = (0..4).map(|shift| decoder(&BASE64, 6, shift, Encoding::Base64));
+        let hex = (0..2).map(|shift| decoder(&HEX, 4, shift, Encoding::Hex));
         base64.chain(hex).collect()
     }
 
-    fn new(
-        digits: &'static [u8; 256],
-        bits: u32,
-        shift: u32,
-        path: &crate::layer::Path,
-        encoding: Encoding,
-    ) -> Decoder {
-        let child = Layer::below(path, encoding);
-        let last = Origin { start: 0, end: 0 };
-        Decoder {
-            digits,
-            bits,
-            shift,
-            left_out: 0,
-            value: 0,
-            bits_there: 0,
-            last,
-            text: Vec::new(),
-            child,
-            is_open: false,
-        }
+    /// Index of the digit in which a decoded byte begins.
+    fn digit_of(&self, byte: usize) -> usize {
+        self.shift + byte * 8 / self.bits
     }
 
-    fn feed(&mut self, at: &Place<'_>, range: std::ops::Range<usize>, found: &mut Vec<Found>) {
-        for index in range {
-            let digit = self.digits[usize::from(at.bytes[index])];
-            if digit == NO_DIGIT {
-                self.end(at.engine, found);
-                continue;
-            }
-            if self.left_out < self.shift {
-                self.left_out += 1;
-                continue;
-            }
-            let origin = at.origins.at(index);
-            self.value = self.value << self.bits | u32::from(digit);
-            self.bits_there += self.bits;
-            if self.bits_there >= 8 {
-                self.bits_there -= 8;
-                let byte = (self.value >> self.bits_there & 0xff) as u8;
-                self.put(byte, Origin { start: self.last.start, end: origin.end }, at.engine, found);
-            }
-            self.last = origin;
-        }
+    fn first_digit(&self) -> usize {
+        self.digit_of(self.next)
     }
 
-    fn put(&mut self, byte: u8, origin: Origin, engine: &Inner, found: &mut Vec<Found>) {
-        if !is_text(byte) {
+    fn forget(&mut self, digits: usize) {
+        self.next -= digits * self.bits / 8;
+    }
+
+    /// A decoded byte, if it is text. Its two digits must be there.
+    fn text_at(&self, digits: &[u8], byte: usize) -> Option<u8> {
+        let digit = self.digit_of(byte);
+        let used = byte * 8 % self.bits;
+        let (high, low) = (self.values[usize::from(digits[digit])], self.values[usize::from(digits[digit + 1])]);
+        if (high | low) == NO_DIGIT {
+            return None;
+        }
+        let value = (usize::from(high) << self.bits | usize::from(low)) >> (2 * self.bits - used - 8) & 0xff;
+        u8::try_from(value).ok().filter(|byte| is_text(*byte))
+    }
+
+    /// Hands stretches of text on. Like the search for runs, it looks at few bytes of what is none.
+    fn decode(&mut self, digits: &Digits, engine: &Inner, is_ended: bool, found: &mut Vec<Found>) {
+        let there = digits.bytes.len().saturating_sub(self.shift) * self.bits / 8;
+        while self.next < there {
+            if self.is_open {
+                match self.text_at(&digits.bytes, self.next) {
+                    Some(byte) => {
+                        let digit = self.first_digit();
+                        let (first, last) = (digits.origins[digit], digits.origins[digit + 1]);
+                        self.child.append(&[byte], Origin { start: first.start, end: last.end });
+                    }
+                    None => self.close(engine, found),
+                }
+                self.next += 1;
+                continue;
+            }
+            let probe = self.next + TEXT_BYTES_MIN - 1;
+            let from = probe.min(there - 1);
+            let is_text = |byte: &usize| self.text_at(&digits.bytes, *byte).is_some();
+            let back = (self.next..=from).rev().take_while(is_text).count();
+            let start = from + 1 - back;
+            if probe >= there {
+                self.next = start;
+                break;
+            }
+            let behind = (from + 1..there.min(start + TEXT_BYTES_MIN)).take_while(is_text).count();
+            self.is_open = back + behind == TEXT_BYTES_MIN;
+            match self.is_open || from + 1 + behind == there {
+                // Too short yet.
+                true if !self.is_open => {
+                    self.next = start;
+                    break;
+                }
+                true => self.next = start,
+                false => self.next = from + 1 + behind,
+            }
+        }
+        if is_ended {
             self.close(engine, found);
         } else if self.is_open {
-            self.child.append(&[byte], origin);
-        } else {
-            self.text.push((byte, origin));
-            if self.text.len() >= TEXT_BYTES_MIN {
-                self.is_open = true;
-                self.text.drain(..).for_each(|(byte, origin)| self.child.append(&[byte], origin));
-            }
-        }
-    }
-
-    fn advance(&mut self, engine: &Inner, found: &mut Vec<Found>) {
-        if self.is_open {
             self.child.advance(engine, false, found);
         }
     }
 
     fn close(&mut self, engine: &Inner, found: &mut Vec<Found>) {
-        self.text.clear();
         if self.is_open {
             self.is_open = false;
             self.child.end_segment(engine, found);
         }
     }
 
-    /// The end of a run: the next one has an alignment of its own.
-    fn end(&mut self, engine: &Inner, found: &mut Vec<Found>) {
-        self.close(engine, found);
-        self.left_out = 0;
-        self.bits_there = 0;
-        self.value = 0;
-    }
-
-    fn hold(&self) -> Option<u64> {
-        let text = self.text.first().map(|(_, origin)| origin.start);
-        let bits = (self.bits_there > 0).then_some(self.last.start);
+    fn hold(&self, digits: &Digits) -> Option<u64> {
+        let next = digits.origins.get(self.first_digit()).map(|origin| origin.start);
         let child = if self.is_open { self.child.hold_recorded() } else { None };
-        [text, bits, child].into_iter().flatten().min()
+        [next, child].into_iter().flatten().min()
     }
 }

@@ -40,9 +40,11 @@ pub(crate) struct Inner {
     anchors: AhoCorasick,
     targets: Vec<Target>,
     pub(crate) anchor_bytes_max: usize,
-    /// Proper prefixes of anchors, and whether a certain rule has it.
+    /// Proper prefixes of anchors.
     prefixes: HashSet<Vec<u8>>,
-    certain_prefixes: HashSet<Vec<u8>>,
+    certain_bytes_max: usize,
+    /// First bytes of the anchors of certain rules.
+    begins_certain: [bool; 256],
     certain_anchors: Vec<(Vec<u8>, usize)>,
 }
 
@@ -65,14 +67,15 @@ impl Engine {
             })
             .collect();
         anchors.extend(respelled(&certain_anchors));
-        let prefixes = |anchors: &mut dyn Iterator<Item = &Vec<u8>>| {
-            anchors.flat_map(|anchor| (1..anchor.len()).map(|length| anchor[..length].to_vec())).collect()
-        };
+        let prefixes = anchors.iter().flat_map(|(anchor, _)| (1..anchor.len()).map(|length| anchor[..length].to_vec()));
         let inner = Inner {
             shape: config.shape,
             anchor_bytes_max: anchors.iter().map(|(anchor, _)| anchor.len()).max().unwrap_or(1),
-            prefixes: prefixes(&mut anchors.iter().map(|(anchor, _)| anchor)),
-            certain_prefixes: prefixes(&mut certain_anchors.iter().map(|(anchor, _)| anchor)),
+            prefixes: prefixes.collect(),
+            begins_certain: std::array::from_fn(|byte| {
+                certain_anchors.iter().any(|(anchor, _)| usize::from(anchor[0]) == byte)
+            }),
+            certain_bytes_max: certain_anchors.iter().map(|(anchor, _)| anchor.len() - 1).max().unwrap_or(0),
             anchors: AhoCorasick::builder()
                 .kind(Some(AhoCorasickKind::DFA))
                 .match_kind(MatchKind::Standard)
@@ -183,11 +186,13 @@ impl Inner {
 
     /// Bytes at the end of a literal that may become an anchor of a certain rule and are a word of their own.
     pub(crate) fn certain_tail(&self, bytes: &[u8]) -> Option<usize> {
-        let longest = bytes.len().min(self.anchor_bytes_max - 1);
+        let longest = bytes.len().min(self.certain_bytes_max);
         let word = bytes.iter().rev().take(longest).take_while(|byte| !matches!(byte, b'"' | b'\'' | b'`' | b' '));
         (1..=word.count()).rev().find(|length| {
             let (before, tail) = bytes.split_at(bytes.len() - length);
-            !before.last().is_some_and(u8::is_ascii_alphanumeric) && self.certain_prefixes.contains(tail)
+            self.begins_certain[usize::from(tail[0])]
+                && !before.last().is_some_and(u8::is_ascii_alphanumeric)
+                && self.certain_anchors.iter().any(|(anchor, _)| anchor.len() > *length && anchor.starts_with(tail))
         })
     }
 

@@ -149,8 +149,9 @@ fn backslash(rest: &[u8]) -> Token {
         b'n' | b'r' => Token::Decoded(2, Short::byte(b'\n')),
         b't' | b'b' | b'f' | b'v' | b'a' => Token::Decoded(2, Short::byte(b'\t')),
         b'\r' | b'\n' => continuation(rest),
-        // Anything else means itself: `\/`, `\"`, `\-`, and in JavaScript `\s`.
-        _ => Token::Decoded(2, Short::byte(escape)),
+        // Any other character means itself: `\/`, `\"`, `\-`, and in JavaScript `\s`.
+        b' '..=b'~' => Token::Decoded(2, Short::byte(escape)),
+        _ => Token::Plain(1),
     }
 }
 

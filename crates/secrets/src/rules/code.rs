@@ -35,7 +35,7 @@ pub(super) static RULES: &[Rule] = &[
         "atlassian_token",
         "Atlassian API token",
         &["ATATT3xFfGF0", "ATCTT3xFfGN0"],
-        r"AT[AC]TT3xFfG[FN]0[A-Za-z0-9_=-]{160,220}",
+        r"(?:ATATT3xFfGF0|ATCTT3xFfGN0)[A-Za-z0-9_=-]{160,220}",
     )
     .source(GITLEAKS),
     Rule::new("npm_token", "npm access token", &["npm_"], r"npm_[A-Za-z0-9]{36}")
@@ -46,7 +46,7 @@ pub(super) static RULES: &[Rule] = &[
         "pypi_token",
         "PyPI token",
         &["pypi-AgEIcHlwaS5vcmc", "pypi-AgENdGVzdC5weXBpLm9yZw"],
-        r"pypi-AgE[A-Za-z0-9_-]{60,300}",
+        r"pypi-AgE(?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw)[A-Za-z0-9_-]{50,300}",
     )
     .mend("remove it at https://pypi.org/manage/account/")
     .source(DOCUMENTED),

@@ -21,7 +21,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::new("discord_webhook", "Discord webhook", &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/\d{17,20}/[A-Za-z0-9_-]{60,80}")
         .check(mixed_tail)
         .source(DOCUMENTED),
-    Rule::new("discord_bot_token", "Discord bot token", &["DISCORD_TOKEN", "DISCORD_BOT_TOKEN", "discord_token", "BOT_TOKEN", "Authorization: Bot ", "client.login("], r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}")
+    Rule::new("discord_bot_token", "Discord bot token", &["DISCORD_TOKEN", "DISCORD_BOT_TOKEN", "discord_token", "BOT_TOKEN", "Authorization: Bot", "client.login("], r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}")
         .lead(r#"(?:DISCORD_TOKEN|DISCORD_BOT_TOKEN|discord_token|BOT_TOKEN|Authorization: Bot|client\.login\()["'`]?[ \t]{0,8}(?:=|:)?[ \t]{0,8}["'`]?"#)
         .source(DOCUMENTED),
     Rule::new("teams_webhook", "Microsoft Teams webhook", &["webhook.office.com/webhookb2/"], r"webhook\.office\.com/webhookb2/[0-9a-f-]{36}@[0-9a-f-]{36}/IncomingWebhook/[0-9a-f]{32}/[0-9a-f-]{36}")

@@ -40,6 +40,7 @@ fn every_row_finds_itself() {
     let engine = engine();
     let mut runner = TestRunner::deterministic();
     let mut rng = fastrand::Rng::with_seed(2);
+    let mut poor = Vec::new();
     for rule in rules::all() {
         assert!(!rule.source.is_empty() && !rule.mend.is_empty(), "{}", rule.kind);
         assert!(rule.anchors.iter().all(|anchor| anchor.len() >= 2), "{}", rule.kind);
@@ -54,8 +55,11 @@ fn every_row_finds_itself() {
             is_found
         });
         let found = found.count();
-        assert!(found >= 16, "{}: {found} of 20", rule.kind);
+        if found < 16 {
+            poor.push(format!("{}: {found} of 20", rule.kind));
+        }
     }
+    assert!(poor.is_empty(), "{poor:?}");
 }
 
 #[test]
