@@ -13,6 +13,7 @@ mod model;
 mod money;
 mod price;
 mod project;
+mod scan;
 mod serve;
 mod service_account;
 mod usage;
@@ -74,6 +75,8 @@ enum Command {
     Price(price::Price),
     /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
     Admin(admin::Admin),
+    /// Find exposed keys in files, archives and git history; works offline.
+    Scan(scan::Scan),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Webhook(webhook) => webhook.run(),
         Command::Price(price) => price.run(),
         Command::Admin(admin) => admin.run(),
+        Command::Scan(scan) => return scan.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

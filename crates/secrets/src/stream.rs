@@ -47,12 +47,13 @@ impl Stream {
         usize::try_from(self.bytes - self.open.min(waiting)).unwrap_or(usize::MAX)
     }
 
-    /// Nothing follows: gives the findings that waited.
-    pub fn finish(mut self) -> Vec<Finding> {
+    /// Nothing follows: gives the findings that waited. What is pushed after it is another stream.
+    pub fn finish(&mut self) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.input.advance(self.engine.inner(), true, &mut self.waiting);
         self.open = u64::MAX;
         self.settle(&mut findings);
+        *self = Stream::new(self.engine.clone());
         findings
     }
 
