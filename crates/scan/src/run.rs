@@ -142,7 +142,7 @@ pub(crate) struct Scanner<'a> {
 /// A target is not there, a pattern is none, or git is needed and cannot be run. What cannot be read within a target is
 /// a warning.
 pub fn run(targets: &[Target], options: &Options, progress: &Progress) -> Result<Outcome, Error> {
-    let engine = Engine::new(Config { shape: options.shape.clone() });
+    let engine = Engine::new(Config { shape: options.shape.clone(), finds_reversed: true });
     let scanner = Scanner { engine: &engine, progress, hits: Mutex::default(), warnings: Mutex::default() };
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

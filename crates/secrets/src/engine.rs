@@ -10,12 +10,19 @@ use crate::finding::Finding;
 use crate::rule::{Automata, Matched, Rule, Run};
 use crate::rules;
 use crate::stream::Stream;
+use crate::walk::REVERSED_BYTES_MAX;
+
+/// Encoded bytes of one byte, at most: an escape in each of two layers.
+const LOOKS_BACK_FACTOR: u64 = 12;
 
 /// What an engine looks for beyond its table.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The shape of this installation's own keys.
     pub shape: keys::Shape,
+    /// Look for keys written backwards too. Such a key is known by what stands in its middle, so that a stream always
+    /// holds back as much as may stand before that.
+    pub finds_reversed: bool,
 }
 
 /// Finds secrets. Cheap to clone.
@@ -32,10 +39,14 @@ pub(crate) enum Target {
     Codes,
     /// An anchor turned by thirteen.
     Rot13,
+    /// The marker of an OpenAI key written backwards, which stands in its middle.
+    Reversed,
 }
 
 pub(crate) struct Inner {
     shape: keys::Shape,
+    /// Bytes of the input before an anchor that may belong to its finding.
+    pub(crate) looks_back_bytes: u64,
     rules: Vec<(&'static Rule, Automata)>,
     anchors: AhoCorasick,
     targets: Vec<Target>,
@@ -67,9 +78,13 @@ impl Engine {
             })
             .collect();
         anchors.extend(respelled(&certain_anchors));
+        if config.finds_reversed {
+            anchors.push((b"JFkblB3T".to_vec(), Target::Reversed));
+        }
         let prefixes = anchors.iter().flat_map(|(anchor, _)| (1..anchor.len()).map(|length| anchor[..length].to_vec()));
         let inner = Inner {
             shape: config.shape,
+            looks_back_bytes: if config.finds_reversed { REVERSED_BYTES_MAX as u64 * LOOKS_BACK_FACTOR } else { 0 },
             anchor_bytes_max: anchors.iter().map(|(anchor, _)| anchor.len()).max().unwrap_or(1),
             prefixes: prefixes.collect(),
             begins_certain: std::array::from_fn(|byte| {

@@ -21,6 +21,8 @@ pub enum Encoding {
     Codes,
     /// Letters turned by thirteen.
     Rot13,
+    /// Written backwards.
+    Reversed,
 }
 
 impl Encoding {
@@ -33,6 +35,7 @@ impl Encoding {
             Encoding::Pieces => "pieces",
             Encoding::Codes => "codes",
             Encoding::Rot13 => "rot13",
+            Encoding::Reversed => "reversed",
         }
     }
 }

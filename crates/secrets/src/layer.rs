@@ -252,6 +252,7 @@ impl Layer {
             Target::Rule(_) | Target::Tail => walk::pieces(bytes, start, is_sober, is_ended),
             Target::Codes => walk::numbers(bytes, start, is_ended),
             Target::Rot13 => walk::rot13(bytes, start, is_ended),
+            Target::Reversed => walk::reversed(bytes, start, is_ended),
         };
         match walked {
             Walked::Undecided => return true,
@@ -305,6 +306,7 @@ impl Layer {
             Target::Rule(_) | Target::Tail => Encoding::Pieces,
             Target::Codes => Encoding::Codes,
             Target::Rot13 => Encoding::Rot13,
+            Target::Reversed => Encoding::Reversed,
         };
         for rule in rules {
             let mut run = engine.start(rule, 0);
@@ -322,10 +324,11 @@ impl Layer {
             {
                 continue;
             }
-            let (first, last) = (pieces.places[secret.start], pieces.places[secret.end - 1]);
+            let (one, other) = (pieces.places[secret.start], pieces.places[secret.end - 1]);
+            let (first, last) = (one.0.min(other.0), one.1.max(other.1) - 1);
             found.push(Found {
                 rule,
-                span: self.origins.at(first.0).start..self.origins.at(last.1 - 1).end,
+                span: self.origins.at(first).start..self.origins.at(last).end,
                 secret: pieces.bytes[secret].to_vec(),
                 path: self.path.iter().copied().chain([encoding]).collect(),
                 certainty,

@@ -34,7 +34,8 @@ impl Stream {
             self.input.append_input(piece);
             self.bytes += piece.len() as u64;
             self.input.advance(self.engine.inner(), false, &mut self.waiting);
-            self.open = self.open.max(self.input.hold_recorded().unwrap_or(self.bytes));
+            let open = self.input.hold_recorded().unwrap_or(self.bytes);
+            self.open = self.open.max(open.saturating_sub(self.engine.inner().looks_back_bytes));
             self.settle(&mut findings);
         }
         findings

@@ -287,6 +287,25 @@ pub(crate) fn numbers(bytes: &[u8], start: usize, is_ended: bool) -> Walked {
     Walked::Text(pieces)
 }
 
+/// Most bytes before the marker of a reversed key.
+pub(crate) const REVERSED_BYTES_MAX: usize = 100;
+
+/// A key written backwards, around the marker that `at` begins: its end is the start of the key.
+pub(crate) fn reversed(bytes: &[u8], at: usize, is_ended: bool) -> Walked {
+    let ahead = bytes[at..].iter().take(2 * REVERSED_BYTES_MAX).take_while(|byte| is_body(**byte)).count();
+    if at + ahead == bytes.len() && ahead < 2 * REVERSED_BYTES_MAX && !is_ended {
+        return Walked::Undecided;
+    }
+    let Some(start) = memmem::rfind(&bytes[at..at + ahead], b"-ks") else { return Walked::Nothing };
+    let behind = bytes[..at].iter().rev().take(REVERSED_BYTES_MAX).take_while(|byte| is_body(**byte)).count();
+    let mut pieces = Pieces::default();
+    for index in (at - behind..at + start + 3).rev() {
+        pieces.bytes.push(bytes[index]);
+        pieces.places.push((index, index + 1));
+    }
+    Walked::Text(pieces)
+}
+
 /// Letters turned by thirteen.
 pub(crate) fn rot13(bytes: &[u8], start: usize, is_ended: bool) -> Walked {
     let mut pieces = Pieces::default();

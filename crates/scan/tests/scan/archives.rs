@@ -63,7 +63,8 @@ fn streams_of_pdf_files_are_unpacked() {
     let folder = tempfile::tempdir().unwrap();
     let key = openai(&mut fastrand::Rng::with_seed(2));
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    std::io::Write::write_all(&mut encoder, format!("BT ({key}) Tj ET").as_bytes()).unwrap();
+    std::io::Write::write_all(&mut encoder, format!("{}BT ({key}) Tj ET", "1 0 0 1 72 720 Tm ".repeat(50)).as_bytes())
+        .unwrap();
     let pdf =
         [&b"%PDF-1.7\n1 0 obj << /Filter /FlateDecode >>\nstream\r\n"[..], &encoder.finish().unwrap(), b"\nendstream"]
             .concat();

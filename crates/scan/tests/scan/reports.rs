@@ -24,10 +24,10 @@ fn no_secret_is_repeated() {
     let baseline = Baseline::of(&outcome.hits).to_json();
     for report in [scan::text(&outcome.hits), scan::json(&outcome.hits), scan::sarif(&outcome.hits, "1.2.3"), baseline]
     {
-        for secret in &secrets {
+        for (secret, public) in secrets.iter().zip([15, 9, 0, 0]) {
             // Not even a part of it.
-            let part = &secret[..secret.len() - 4];
-            assert!((0..part.len() - 9).all(|at| !report.contains(&part[at + 1..at + 9])), "{report}");
+            let part = &secret[public..secret.len() - 4];
+            assert!((0..=part.len() - 8).all(|at| !report.contains(&part[at..at + 8])), "{report}");
         }
     }
 }
