@@ -124,6 +124,7 @@ fn origins(scanner: &Scanner<'_>, folder: &Path) -> Result<(Vec<String>, HashMap
         "--no-textconv",
         "-c",
         "--root",
+        "--date-order",
         "--format=commit %H",
     ];
     let mut child = git(folder, &arguments).spawn().map_err(Error::NoGit)?;

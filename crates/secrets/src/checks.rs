@@ -88,10 +88,14 @@ fn base62(mut value: u32) -> [u8; 6] {
     digits
 }
 
-/// Random text in which letters of both cases and digits occur: identifiers of a program rarely have all three.
+/// Random text of letters of both cases. Names of a program change their case at the start of a word only, so that a
+/// text without digits must do it more often: two neighbours of five differ by chance.
 pub(crate) fn mixed(matched: &Matched<'_>) -> Option<Passed> {
-    let digits = matched.text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    (is_mixed(matched.text) && digits >= 2).then(|| crate::lookalike::is_random(matched)).flatten()
+    let text = matched.text;
+    let is_letters = |pair: &&[u8]| pair.iter().all(u8::is_ascii_alphabetic);
+    let changes = text.windows(2).filter(is_letters).filter(|pair| (pair[0] ^ pair[1]) & 0x20 != 0).count();
+    let is_name = !text.iter().any(u8::is_ascii_digit) && changes * 4 < text.len();
+    (is_mixed(text) && !is_name).then(|| crate::lookalike::is_random(matched)).flatten()
 }
 
 /// Random text with several digits among its letters.

@@ -6,6 +6,7 @@
 use crate::engine::Inner;
 use crate::finding::Encoding;
 use crate::layer::{Found, Layer, Origin, Origins, Path};
+use crate::walk;
 
 /// Shortest run that is decoded: the shortest secret that is looked for (16 bytes) in base64, with its neighbours cut.
 pub(crate) const RUN_BYTES_MIN: usize = 22;
@@ -13,6 +14,8 @@ pub(crate) const RUN_BYTES_MIN: usize = 22;
 const TEXT_BYTES_MIN: usize = 10;
 /// A line of at least so many digits may go on in the next one.
 const LINE_BYTES_MIN: usize = 32;
+/// Most bytes between two literals that an operator or a comma connects.
+const JOINT_BYTES_MAX: usize = 64;
 /// Most blanks at the start of a wrapped line.
 const INDENT_BYTES_MAX: usize = 40;
 
@@ -188,8 +191,16 @@ enum Wrapped {
     At(usize),
 }
 
-/// Whether a run goes on in the next line.
+/// Whether a run goes on in the next line, or in the next literal of an expression.
 fn wrapped(rest: &[u8], line: usize) -> Wrapped {
+    if matches!(rest[0], b'"' | b'\'' | b'`') {
+        let ahead = &rest[..rest.len().min(JOINT_BYTES_MAX)];
+        return match walk::next_literal(ahead) {
+            Some(Some(next)) => Wrapped::At(next),
+            None if ahead.len() < JOINT_BYTES_MAX => Wrapped::Undecided,
+            _ => Wrapped::Ended,
+        };
+    }
     if line < LINE_BYTES_MIN || !matches!(rest[0], b'\r' | b'\n') {
         return Wrapped::Ended;
     }

@@ -132,7 +132,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// The first three bytes of certain anchors as character codes, and whole ones turned by thirteen.
+/// The first bytes of certain anchors as character codes, and whole ones turned by thirteen.
 fn respelled(anchors: &[(Vec<u8>, usize)]) -> Vec<(Vec<u8>, Target)> {
     let mut starts: Vec<&[u8]> = anchors.iter().map(|(anchor, _)| &anchor[..anchor.len().min(3)]).collect();
     starts.sort_unstable();
@@ -142,11 +142,11 @@ fn respelled(anchors: &[(Vec<u8>, usize)]) -> Vec<(Vec<u8>, Target)> {
         let joined = |separator: &str, spell: &dyn Fn(&u8) -> String| {
             start.iter().map(spell).collect::<Vec<_>>().join(separator).into_bytes()
         };
-        for separator in [",", ", "] {
-            respelled.push(joined(separator, &|byte| byte.to_string()));
-            respelled.push(joined(separator, &|byte| format!("0x{byte:02x}")));
-            respelled.push(joined(separator, &|byte| format!("0x{byte:02X}")));
-        }
+        // Lists may have any blanks between the codes: one code leads to them.
+        let first = start[0];
+        respelled.extend(
+            [format!("{first},"), format!("0x{first:02x},"), format!("0x{first:02X},")].map(String::into_bytes),
+        );
         for separator in [" ", ":"] {
             respelled.push(joined(separator, &|byte| format!("{byte:02x}")));
             respelled.push(joined(separator, &|byte| format!("{byte:02X}")));

@@ -38,4 +38,4 @@ pub use stream::Stream;
 
 /// Most bytes that a stream holds back: the reach of a secret in pieces, behind findings that overlap for as long, and
 /// decoded tokens at each end. Ordinary text holds back its last word.
-pub const HELD_BACK_BYTES_MAX: usize = 2 * walk::REACH_BYTES_MAX + 1024;
+pub const HELD_BACK_BYTES_MAX: usize = 2 * walk::REACH_BYTES_MAX + 4096;

@@ -138,6 +138,7 @@ fn backslash(rest: &[u8]) -> Token {
             codes.map_or(Token::Undecided, |at| fixed(rest, at, 4))
         }
         b'U' => fixed(rest, 2, 8),
+        b'0' if rest[1..].starts_with(b"0000") => fixed(rest, 5, 2),
         b'0'..=b'7' => {
             let count = rest[1..].iter().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
             if count < 3 && rest.len() == 1 + count {
@@ -146,12 +147,25 @@ fn backslash(rest: &[u8]) -> Token {
             let code = digits(&rest[1..1 + count], 8).unwrap_or(0);
             Token::Decoded(1 + count, Short::byte((code & 0xff) as u8))
         }
+        b'\'' => rich_text(rest),
         b'n' | b'r' => Token::Decoded(2, Short::byte(b'\n')),
         b't' | b'b' | b'f' | b'v' | b'a' => Token::Decoded(2, Short::byte(b'\t')),
         b'\r' | b'\n' => continuation(rest),
         // Any other character means itself: `\/`, `\"`, `\-`, and in JavaScript `\s`.
         b' '..=b'~' => Token::Decoded(2, Short::byte(escape)),
         _ => Token::Plain(1),
+    }
+}
+
+/// A byte of a rich text document, `\'73`; or a quote.
+fn rich_text(rest: &[u8]) -> Token {
+    let code = &rest[2..rest.len().min(4)];
+    match digits(code, 16).and_then(|code| u8::try_from(code).ok()) {
+        Some(_) if code.len() < 2 => Token::Undecided,
+        Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') => {
+            Token::Decoded(4, Short::byte(byte))
+        }
+        _ => Token::Decoded(2, Short::byte(b'\'')),
     }
 }
 
@@ -348,6 +362,8 @@ mod tests {
             br"\u0073\x6b\55\u{61}\U00000062",
             br"\uuu0073k-ab",
             br"\s\k\-ab",
+            br"\000073\00006b-ab",
+            br"\'73\'6b\'2dab",
             b"%73%6b-%61b",
             b"%u0073k-ab",
             b"&#115;&#x6B;&hyphen;&#97b",

@@ -134,6 +134,7 @@ impl Reader<'_> {
                 Some(if is_quote(self.byte(quote)?) { Bridge::To(quote + 1, true) } else { Bridge::Nothing })
             }
             b'<' => self.tag(at),
+            b'{' | b'%' => self.format(at),
             b'\r' | b'\n' => self.line(at),
             _ => Some(Bridge::Nothing),
         }
@@ -216,6 +217,31 @@ impl Reader<'_> {
         }
     }
 
+    /// A place that a format fills: `'sk-{}'.format('…')`, `"sk-%s" % "…"`.
+    fn format(&self, at: usize) -> Option<Bridge> {
+        let end = match self.byte(at)? {
+            b'%' if self.byte(at + 1)? == b's' => at + 2,
+            b'{' => {
+                let end = self.skip(at + 1, |byte| byte.is_ascii_alphanumeric() || byte == b'_')?;
+                if self.byte(end)? != b'}' {
+                    return Some(Bridge::Nothing);
+                }
+                end + 1
+            }
+            _ => return Some(Bridge::Nothing),
+        };
+        let mut quotes = 0;
+        for next in end..end + GAP_BYTES_MAX {
+            quotes += usize::from(is_quote(self.byte(next)?));
+            match quotes {
+                0 => return Some(Bridge::Nothing),
+                2 => return Some(Bridge::To(next + 1, false)),
+                _ => {}
+            }
+        }
+        Some(Bridge::Nothing)
+    }
+
     /// Mark-up in the middle of a word.
     fn tag(&self, at: usize) -> Option<Bridge> {
         let mut end = at;
@@ -251,6 +277,33 @@ impl Reader<'_> {
     }
 }
 
+/// The end of a row of a dump, with the characters that it shows, and the address of the next.
+fn dump_row(behind: &[u8]) -> Option<usize> {
+    let blanks = behind.iter().take(GAP_BYTES_MAX).take_while(|byte| **byte == b' ').count();
+    let text = &behind[blanks..behind.len().min(GAP_BYTES_MAX)];
+    let end = memmem::find(text.strip_prefix(b"|")?, b"|\n")? + 3;
+    let address = text[end..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let gap = text[end + address..].iter().take_while(|byte| **byte == b' ').count();
+    (address >= 6 && gap > 0 && end + address + gap < text.len()).then_some(blanks + end + address + gap)
+}
+
+/// Whether a literal that ends here goes on in the next one, and where: over an operator or a comma. Nothing where the
+/// bytes end before it is decided.
+pub(crate) fn next_literal(rest: &[u8]) -> Option<Option<usize>> {
+    if !is_quote(*rest.first()?) {
+        return Some(None);
+    }
+    let reader = Reader { bytes: rest };
+    let comma = reader.skip(1, is_blank)?;
+    match reader.byte(comma)? {
+        b',' => {
+            let next = reader.skip(comma + 1, is_blank)?;
+            Some(is_quote(reader.byte(next)?).then_some(next + 1))
+        }
+        _ => reader.operator(1),
+    }
+}
+
 /// A row of character codes: `115, 107, 45`, `0x73,0x6b`, `73 6b 2d`, `73:6b:2d`.
 pub(crate) fn numbers(bytes: &[u8], start: usize, is_ended: bool) -> Walked {
     let is_prefixed = |at: usize| bytes.get(at..at + 2).is_some_and(|two| two.eq_ignore_ascii_case(b"0x"));
@@ -271,6 +324,10 @@ pub(crate) fn numbers(bytes: &[u8], start: usize, is_ended: bool) -> Walked {
         pieces.bytes.push(byte);
         pieces.places.push((at, from + count));
         let behind = &bytes[from + count..];
+        if let Some(row) = dump_row(behind) {
+            at = from + count + row;
+            continue;
+        }
         let blanks = behind
             .iter()
             .take(GAP_BYTES_MAX)
@@ -279,7 +336,11 @@ pub(crate) fn numbers(bytes: &[u8], start: usize, is_ended: bool) -> Walked {
         if blanks == behind.len() && blanks < GAP_BYTES_MAX && !is_ended {
             return Walked::Undecided;
         }
-        if blanks == 0 {
+        let is_in_dump = behind.get(blanks) == Some(&b'|');
+        if is_in_dump && behind.len() < GAP_BYTES_MAX && !is_ended {
+            return Walked::Undecided;
+        }
+        if blanks == 0 || is_in_dump {
             break;
         }
         at = from + count + blanks;
