@@ -166,7 +166,7 @@ pub(crate) fn database_url(matched: &Matched<'_>) -> Option<Passed> {
     let host = authority[at + 1..].to_ascii_lowercase();
     let lower = password.to_ascii_lowercase();
     let is_example = host.starts_with(b"example.") || memchr::memmem::find(&host, b".example").is_some();
-    let is_usual = USUAL_PASSWORDS.iter().any(|usual| *usual == lower.as_slice()) || user == password;
+    let is_usual = USUAL_PASSWORDS.contains(&lower.as_slice()) || user == password;
     let is_variable = password.iter().any(|byte| matches!(byte, b'$' | b'{' | b'<' | b'*' | b'['))
         || password.starts_with(b"%")
         || password.iter().all(|byte| *byte == b'x' || *byte == b'.');

@@ -340,7 +340,8 @@ mod tests {
         let mut out = Vec::new();
         let mut at = 0;
         while at < text.len() {
-            match TRIGGERS[usize::from(text[at])].then(|| token(text, at, true)).unwrap_or(Token::Plain(1)) {
+            let is_trigger = TRIGGERS[usize::from(text[at])];
+            match if is_trigger { token(text, at, true) } else { Token::Plain(1) } {
                 Token::Plain(count) => {
                     out.extend_from_slice(&text[at..at + count]);
                     at += count;

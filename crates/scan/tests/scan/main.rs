@@ -1,5 +1,7 @@
 //! The scanner on trees, archives, histories and hostile files, and a corpus that scores it.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
+
 mod archives;
 mod corpus;
 mod history;
