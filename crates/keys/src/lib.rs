@@ -150,7 +150,7 @@ impl Pepper {
 
 /// More stack than an HMAC uses, whose contexts hold the last block of what was hashed. A test that reads the memory of a
 /// running gate found it there, and sees that this is enough.
-const HMAC_STACK_BYTES: usize = 8 * 1024;
+const HMAC_STACK_BYTES: usize = 4 * 1024;
 
 /// Overwrites the stack below the caller's frame.
 #[inline(never)]
