@@ -15,6 +15,7 @@ use testkit::{Options, Script, Upstream};
 
 use crate::client::{Answer, request};
 use crate::operation::command;
+use crate::store_faults::{Meddler, database};
 use crate::world::{UPSTREAM_KEY, World};
 
 const PATH: &str = "/v1/sallyport/leaks/github";
@@ -163,6 +164,22 @@ fn a_reported_key_ends_and_its_stream_is_cut() {
     for said in [world.diagnostics(), findings.to_string(), before.to_string(), answer.text()] {
         assert!(!said.contains(&secret), "{said}");
     }
+}
+
+#[test]
+fn a_database_that_is_locked_has_the_report_sent_again() {
+    let (world, _folder) = world();
+    let alerts = json!([alert("ghp_not_ours"), alert(&world.project_key)]);
+    let lock = Meddler::new(&database(&world), "db.execute('BEGIN EXCLUSIVE')", "db.execute('ROLLBACK')");
+    let answer = report(&world, &alerts);
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "store_unavailable"));
+    assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 200, "nothing is half done");
+    drop(lock);
+    let labelled = report(&world, &alerts).json();
+    assert_eq!((&labelled[0]["label"], &labelled[1]["label"]), (&json!("false_positive"), &json!("true_positive")));
+    assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 401);
+    let incidents = world.call(&world.admin_key, "GET", INCIDENTS, &Value::Null).json();
+    assert_eq!(incidents["data"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
