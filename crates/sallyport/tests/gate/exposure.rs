@@ -256,6 +256,25 @@ fn keys_are_read_from_an_address_and_asked_for_again_when_one_is_unknown() {
 }
 
 #[test]
+fn a_report_whose_key_cannot_be_looked_for_has_to_come_again() {
+    let keys = Keys::start(Keys::set(&key_set()));
+    let world = World::with(&format!("[leaks.github]\nkeys_url = {:?}", keys.url));
+    keys.heads(1);
+    assert_eq!(deliver(&world, PUBLISHED_ID, PUBLISHED_SIGNATURE, PUBLISHED_BODY).status, 200);
+    *keys.answer.lock().expect("unpoisoned") =
+        "HTTP/1.1 500 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned();
+    for _ in 0..2 {
+        let answer = deliver(&world, "newer", PUBLISHED_SIGNATURE, PUBLISHED_BODY);
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "signing_keys_unavailable"));
+    }
+    assert_eq!(
+        deliver(&world, PUBLISHED_ID, PUBLISHED_SIGNATURE, PUBLISHED_BODY).status,
+        200,
+        "known ones stay in force"
+    );
+}
+
+#[test]
 fn redirects_are_not_followed() {
     let other = Keys::start(Keys::set(&key_set()));
     let redirect =
