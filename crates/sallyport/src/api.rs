@@ -11,6 +11,7 @@ use keys::Secret;
 use pricing::Nano;
 use serde_json::Value;
 
+use crate::days;
 use crate::serve::secret;
 
 /// Which gate to speak to, and how to print.
@@ -184,6 +185,9 @@ fn shown(item: &Value, pointer: &str) -> String {
     match item.pointer(pointer) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
+        // People read times; JSON has the seconds.
+        Some(Value::Number(at)) if pointer.ends_with("_at") => at.as_i64().map_or_else(|| at.to_string(), days::minute),
+        Some(Value::Array(items)) => items.iter().map(|item| shown(item, "")).collect::<Vec<_>>().join(", "),
         Some(other) => other.to_string(),
     }
 }

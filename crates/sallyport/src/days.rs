@@ -46,6 +46,14 @@ fn time_of_day(text: &str) -> Result<i64> {
     all().with_context(wrong)
 }
 
+/// The minute of a Unix second, `2026-11-24 10:22Z`.
+pub(crate) fn minute(at: i64) -> String {
+    match OffsetDateTime::from_unix_timestamp(at) {
+        Ok(time) => format!("{} {:02}:{:02}Z", day(at), time.hour(), time.minute()),
+        Err(_) => at.to_string(),
+    }
+}
+
 /// The day of a Unix second.
 pub(crate) fn day(at: i64) -> String {
     match OffsetDateTime::from_unix_timestamp(at) {
@@ -81,6 +89,7 @@ mod tests {
         for wrong in ["", "2026", "2026-13-01", "2026-02-30", "24.11.2026", "2026-11-24-1"] {
             assert!(beginning(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(minute(1_795_692_796), "2026-11-26 11:33Z");
         assert_eq!((seconds("30m").expect("minutes"), seconds("7d").expect("days")), (1_800, 604_800));
         let now = 1_795_478_400 + 86_400;
         for (text, at) in [
