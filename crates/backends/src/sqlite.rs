@@ -30,6 +30,7 @@ mod settling;
 mod spent;
 mod sums;
 mod tally;
+mod upstreams;
 mod usage;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -65,6 +66,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_money.sql"),
     include_str!("../../../migrations/sqlite/0004_sent.sql"),
     include_str!("../../../migrations/sqlite/0005_key_life.sql"),
+    include_str!("../../../migrations/sqlite/0006_upstreams.sql"),
     include_str!("../../../migrations/sqlite/0007_incidents.sql"),
 ];
 

@@ -15,6 +15,11 @@ use crate::input::Fields;
 use crate::key_terms::{OVERLAP_SECONDS_DEFAULT, overlap};
 use crate::{Answer, Call, Console, Event, no_such};
 
+/// Paths of rotations by hand.
+pub(crate) const ROTATIONS: [&str; 2] = [
+    "/v1/sallyport/projects/{project_id}/api_keys/{api_key_id}/rotate",
+    "/v1/sallyport/admin_api_keys/{key_id}/rotate",
+];
 /// Wait before a failed scheduled rotation is tried again, seconds.
 const RETRY_SECONDS: i64 = 900;
 

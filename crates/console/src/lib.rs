@@ -44,12 +44,16 @@ mod project_keys;
 mod projects;
 mod provider_usage;
 mod rate_limits;
+mod rotation;
 mod runs;
 mod scopes;
 mod service_accounts;
 mod spend_limits;
 mod start;
 mod terms;
+mod upstream_keys;
+mod upstream_policies;
+mod upstreams;
 mod usage;
 mod webhooks;
 
@@ -59,7 +63,9 @@ pub use housekeeping::Keeping;
 pub use key_life::{Deliveries, NewSecret};
 pub use prices::table_in_force;
 pub use provider_usage::ProviderReports;
+pub use rotation::{AdministrationFault, DRAIN_SECONDS_MAX, NewAccount, RotationNews, UpstreamAdministration};
 pub use start::Started;
+pub use upstreams::{Standing, UpstreamsInForce, Vault};
 
 use std::fmt;
 use std::sync::Arc;
@@ -165,6 +171,9 @@ pub struct Console {
     money: Money,
     exposure: Exposure,
     keeping: Keeping,
+    /// `None` where there is none but the configuration's upstream.
+    vault: Option<Vault>,
+    attempts: rotation::Attempts,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
     /// delete each other.
@@ -192,8 +201,25 @@ impl Console {
         keeping: Keeping,
         exposure: Exposure,
     ) -> Console {
-        let writing = Mutex::new(());
-        Console { registry, directory, pepper, shape, clock, random, money, keeping, exposure, writing }
+        Console {
+            registry,
+            directory,
+            pepper,
+            shape,
+            clock,
+            random,
+            money,
+            keeping,
+            exposure,
+            vault: None,
+            attempts: Default::default(),
+            writing: Mutex::new(()),
+        }
+    }
+
+    /// The same, with upstreams that can be administered.
+    pub fn with_vault(self, vault: Vault) -> Console {
+        Console { vault: Some(vault), ..self }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.
@@ -212,7 +238,7 @@ impl Console {
         if call.endpoint.method == Method::Get {
             return self.perform(call).await;
         }
-        if call.endpoint.path.ends_with("/rotate") {
+        if key_life::ROTATIONS.contains(&call.endpoint.path) {
             // It waits for its turn by itself, and not while a secret is delivered.
             return self.rotate_key(call).await;
         }
@@ -312,6 +338,9 @@ impl Console {
         let recorded = recorded.map_err(|error| unavailable(&error))?;
         self.registry.commit(&recorded).await.map_err(|error| unavailable(&error))?;
         self.directory.apply(recorded.act());
+        if let (Act::Upstream(_), Some(vault)) = (recorded.act(), &self.vault) {
+            vault.in_force.renew();
+        }
         Ok(())
     }
 }

@@ -77,6 +77,7 @@ impl Console {
             alerts: Vec::new(),
             webhooks: Vec::new(),
             prices: Vec::new(),
+            upstreams: Default::default(),
         };
         Ok((records, started))
     }

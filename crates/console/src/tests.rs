@@ -6,6 +6,7 @@ mod limits;
 mod prices;
 mod rates;
 mod reports;
+mod rotation;
 mod telling;
 mod writing;
 
@@ -145,6 +146,7 @@ async fn world_at_pace(pace: i64) -> World {
     let exposure = Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()], provider: None };
     let random = Arc::new(SystemRandom);
     let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, kept, exposure);
+    let console = console.with_vault(rotation::vault(&Arc::default()));
     let project = started.project.to_string();
     World { console, store, caller, project, secrets, folder, clock, deliveries, woken, _keeping: keeping }
 }

@@ -87,6 +87,7 @@ async fn way(
         return Ok(answer);
     }
     let caller = authenticate(gate, &head.headers, record)?;
+    connection.authenticated(&caller.key.revocation);
     let resolved = resolve(gate, &accepted, caller)?;
     record.row = Some(resolved.row);
     if resolved.is_shared {
@@ -114,14 +115,18 @@ async fn way(
     let call = ClientCall::take(&resolved)?;
     let admission = admit(gate, &resolved, &prepared, record)?;
     let is_local = matches!(destination, Destination::Local(..));
-    let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local };
+    let ways = match &destination {
+        Destination::Upstream(ways) => Some(ways),
+        _ => None,
+    };
+    let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local, ways };
     let held = Held { keeping, ..hold(claim, prepared, admission, record).await? };
     call.make();
     match destination {
         Destination::Control | Destination::ClientSecret | Destination::Models => local::models(gate, &resolved),
         Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, held, record)).await,
-        Destination::Upstream => {
-            let call = Call::new(worker, resolved, held)?;
+        Destination::Upstream(ways) => {
+            let call = Call::new(worker, resolved, held, ways)?;
             forward(call, head, record).await
         }
     }

@@ -10,7 +10,6 @@ use http::response::Parts;
 use http::uri::PathAndQuery;
 use http::{Response, StatusCode, header, request};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use store::{Abandoned, KeyEntry};
 use wire::endpoint::Endpoint;
 use wire::refusal::{Reason, Refusal};
@@ -31,16 +30,15 @@ use crate::record::{Record, client_text};
 use crate::resolve::Resolved;
 use crate::sending::Sending;
 use crate::settle::{Settling, Undo};
-use crate::upstream::{Client, Outgoing};
+use crate::upstream::{self, Came, Outgoing, Sent};
+use crate::upstreams::{Choice, InUse, Ways};
 use crate::withhold::Withhold;
 use crate::worker::Worker;
-
-/// Largest error body read to see whether the upstream refused the gate's key.
-const KEY_REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 
 /// A call on its way to the upstream: everything that it needs, owned, so that it can go on when its client has left.
 pub(crate) struct Call {
     worker: Arc<Worker>,
+    ways: Ways,
     endpoint: &'static Endpoint,
     key: Arc<KeyEntry>,
     place: Option<Place>,
@@ -57,6 +55,7 @@ pub(crate) struct Facts {
     attempts: u8,
     upstream_status: Option<u16>,
     upstream_request_id: Option<String>,
+    upstream_key_id: Option<Arc<str>>,
     streamed: bool,
 }
 
@@ -65,6 +64,7 @@ impl Record {
         self.attempts = facts.attempts;
         self.upstream_status = facts.upstream_status;
         self.upstream_request_id = facts.upstream_request_id;
+        self.upstream_key_id = facts.upstream_key_id;
         self.streamed = facts.streamed;
     }
 }
@@ -77,7 +77,12 @@ impl Call {
     ///
     /// # Errors
     /// 503 when the owner of what the call makes could not be written down.
-    pub(crate) fn new(worker: &Arc<Worker>, resolved: Resolved<'_>, held: Held) -> Result<Box<Call>, Refusal> {
+    pub(crate) fn new(
+        worker: &Arc<Worker>,
+        resolved: Resolved<'_>,
+        held: Held,
+        ways: Ways,
+    ) -> Result<Box<Call>, Refusal> {
         let Held { prepared, settling, keeping } = held;
         let endpoint = resolved.row.endpoint;
         let place = match (resolved.makes_objects(&prepared), resolved.project()) {
@@ -92,6 +97,7 @@ impl Call {
         };
         Ok(Box::new(Call {
             worker: Arc::clone(worker),
+            ways,
             endpoint,
             key: resolved.caller.key,
             place,
@@ -147,11 +153,6 @@ impl Call {
     ) -> Brought {
         let worker = self.worker;
         let gate = &worker.gate;
-        let Some(client) = worker.client.as_ref() else {
-            settling.into_iter().for_each(Settling::release);
-            let words = "The gate lost its upstream. Ask its operator.";
-            return Err(Refusal::new(Reason::Internal, words).cause("no client in this worker"));
-        };
         let reads_answer = settling.is_some() || self.endpoint.is_metered() || self.place.is_some();
         let key = presented_key(&head.headers);
         let headers = || {
@@ -166,12 +167,12 @@ impl Call {
         let cut = &self.key.revocation;
         let sent = tokio::select! {
             biased;
-            response = client.send(outgoing, &gate.metrics, &mut facts.attempts) => response,
+            sent = upstream::send(&self.ways, &worker, outgoing, &mut facts.attempts) => sent,
             () = cut.revoked() => Err(revoked()),
         };
         // The request's bytes are with the upstream: their memory is free again.
         drop(self.share);
-        let (response, lease) = match sent {
+        let Sent { mut parts, body, lease, by, is_key_refused } = match sent {
             Ok(sent) => sent,
             Err(refusal) => {
                 match (settling, refusal.reason) {
@@ -182,7 +183,8 @@ impl Call {
                 return Err(refusal);
             }
         };
-        let (mut parts, body) = response.into_parts();
+        // The hold covers whichever it is.
+        settling.iter_mut().for_each(|settling| settling.region.clone_from(&by.target.region));
         if !parts.status.is_success() {
             let end = if may_have_billed(parts.status) { Settling::estimate } else { Settling::release };
             settling.take().into_iter().for_each(end);
@@ -192,13 +194,19 @@ impl Call {
         // could not tell its end from a loss.
         parts.version = http::Version::HTTP_11;
         facts.upstream_status = Some(parts.status.as_u16());
-        let upstream_id = headers::clean_answer(&mut parts.headers, client.secret());
+        let upstream_id = headers::clean_answer(&mut parts.headers, by.in_use.key().secret());
         if let Some(id) = &upstream_id {
             facts.upstream_request_id = Some(client_text(id.as_bytes()));
             parts.headers.insert(UPSTREAM_REQUEST_ID, id.clone());
         }
+        facts.upstream_key_id = Some(Arc::clone(&by.in_use.key().id));
         let (endpoint, place) = (self.endpoint, self.place);
-        let back = Back { gate, client, endpoint, key: &self.key, place, settling, reads_answer, until_close, lease };
+        let body = match body {
+            Came::Read(bytes) => return unauthorized(parts, bytes, &by, is_key_refused),
+            Came::Flowing(body) => body,
+        };
+        let in_use = Some(by.in_use);
+        let back = Back { gate, in_use, endpoint, key: &self.key, place, settling, reads_answer, until_close, lease };
         back.answer(parts, body, facts).await
     }
 }
@@ -213,7 +221,7 @@ pub(crate) fn keep(response: Response<Answer>, keeping: Option<Box<Keeping>>) ->
 /// An upstream's answer on its way back.
 struct Back<'a> {
     gate: &'a Arc<Gate>,
-    client: &'a Client,
+    in_use: Option<InUse>,
     endpoint: &'static Endpoint,
     key: &'a Arc<KeyEntry>,
     place: Option<Place>,
@@ -225,9 +233,6 @@ struct Back<'a> {
 
 impl Back<'_> {
     async fn answer(mut self, mut parts: Parts, body: Incoming, facts: &mut Facts) -> Brought {
-        if parts.status == StatusCode::UNAUTHORIZED {
-            return Box::pin(self.unauthorized(parts, body)).await;
-        }
         let is_events = content_type_is(&parts, "text/event-stream");
         facts.streamed = is_events;
         let place = self.place.take().filter(|_| parts.status.is_success());
@@ -252,11 +257,14 @@ impl Back<'_> {
             // The length is another one, or may become it by an error event.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
+        let in_use = self.in_use.take();
+        let withhold = in_use.as_ref().and_then(|in_use| in_use.key().finder()).map(Withhold::new);
         Ok(Passage {
             body: Some(body),
             lease: self.lease.take(),
+            _in_use: in_use,
             decoder,
-            withhold: self.client.finder().map(Withhold::new),
+            withhold,
             events: None,
             cut: Cut::new(Arc::clone(self.key)),
             idle: Idle::new(self.gate.settings.timeouts.upstream_idle),
@@ -320,36 +328,27 @@ impl Back<'_> {
         }
         Ok(Response::from_parts(parts, Answer::whole(bytes)))
     }
+}
 
-    /// A 401 of the upstream: if it is about the gate's key, the client must not take it for its own, and must not
-    /// read the masked key in it.
-    async fn unauthorized(self, mut parts: Parts, body: Incoming) -> Brought {
-        let mut share = self.gate.bodies.share();
-        let timeouts = &self.gate.settings.timeouts;
-        let bytes = body::read(body, None, KEY_REFUSAL_BYTES_MAX, timeouts, &mut share).await.unwrap_or_default();
-        let about_our_key = serde_json::from_slice::<ErrorBody>(&bytes)
-            .is_ok_and(|body| body.error.code.as_deref() == Some("invalid_api_key") || body.error.code.is_none());
-        if about_our_key || bytes.is_empty() {
-            tracing::error!("the upstream refused the gate's own key: check upstream.key (SALLYPORT_UPSTREAM_KEY)");
-            let public = "The upstream refused the gate's own key. Your key is fine: ask the gate's operator to check upstream.key.";
-            return Err(Refusal::new(Reason::UpstreamKeyRefused, public));
-        }
-        if self.client.finder().is_some_and(|finder| finder.find(&bytes).is_some()) {
-            return Err(held_our_key());
-        }
-        parts.headers.remove(header::CONTENT_LENGTH);
-        Ok(Response::from_parts(parts, Answer::whole(bytes)))
+/// A 401 of the upstream: if it is about the gate's key, the client must not take it for its own, and must not read the
+/// masked key in it.
+fn unauthorized(mut parts: Parts, bytes: Bytes, by: &Choice, is_key_refused: bool) -> Brought {
+    let key = by.in_use.key();
+    if is_key_refused {
+        tracing::error!(
+            upstream = &*by.target.id,
+            key = &*key.id,
+            "the upstream refused the gate's own key: check it (default: upstream.key, SALLYPORT_UPSTREAM_KEY)"
+        );
+        let public =
+            "The upstream refused the gate's own key. Your key is fine: ask the gate's operator to check upstream.key.";
+        return Err(Refusal::new(Reason::UpstreamKeyRefused, public));
     }
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorCode,
-}
-
-#[derive(Deserialize)]
-struct ErrorCode {
-    code: Option<String>,
+    if key.finder().is_some_and(|finder| finder.find(&bytes).is_some()) {
+        return Err(held_our_key());
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, Answer::whole(bytes)))
 }
 
 /// Whether an error may come from somebody in between, who gave up while the upstream works on and bills: gateways'

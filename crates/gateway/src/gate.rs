@@ -25,6 +25,7 @@ use crate::own::OwnerBook;
 use crate::request_log::RequestLog;
 use crate::settings::Settings;
 use crate::unknown_keys::UnknownKeys;
+use crate::upstreams::Upstreams;
 use crate::uses::UseBook;
 
 /// A call of the control plane, authenticated, with a body that is strict JSON or empty.
@@ -118,6 +119,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Projects and keys.
     pub directory: Arc<Directory>,
+    /// Where requests go.
+    pub upstreams: Arc<Upstreams>,
     /// Shape of keys.
     pub shape: keys::Shape,
     /// Pepper of key digests.
@@ -144,6 +147,7 @@ pub struct Parts {
 pub struct Gate {
     pub(crate) settings: Settings,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) shape: keys::Shape,
     pub(crate) pepper: keys::Pepper,
     pub(crate) owners: Arc<OwnerBook>,
@@ -178,8 +182,7 @@ impl Gate {
     /// Puts the gate together. Call it inside the process's own runtime.
     pub fn new(parts: Parts) -> Arc<Gate> {
         let metrics = Arc::new(Metrics::default());
-        let host = parts.settings.upstream.as_ref().map(|upstream| upstream.authority.host());
-        let money = Money::new(parts.ledger, parts.prices, host);
+        let money = Money::new(parts.ledger, parts.prices);
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
         let workers = parts.settings.workers.max(1);
         Arc::new(Gate {
@@ -192,6 +195,7 @@ impl Gate {
             reporters: rates::Book::new(),
             settings: parts.settings,
             directory: parts.directory,
+            upstreams: parts.upstreams,
             shape: parts.shape,
             pepper: parts.pepper,
             control: parts.control,

@@ -29,10 +29,11 @@ pub(crate) fn answer(gate: &Gate, method: &Method, path: &str) -> Result<Option<
 }
 
 fn readiness(gate: &Gate) -> (StatusCode, &'static str, String) {
-    let model = match (&gate.settings.upstream, &gate.local) {
-        (Some(_), _) => "upstream",
-        (None, Local::Ready(_)) => "local",
-        (None, Local::Missing(_) | Local::Off) => "none",
+    // One of several upstreams that is down makes nobody less ready: requests go elsewhere.
+    let model = match (gate.upstreams.is_any(), &gate.local) {
+        (true, _) => "upstream",
+        (false, Local::Ready(_)) => "local",
+        (false, Local::Missing(_) | Local::Off) => "none",
     };
     let (status, word) = if gate.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
@@ -48,6 +49,9 @@ fn metrics(gate: &Gate) -> String {
     gate.metrics.in_flight.set(i64::try_from(gate.in_flight()).unwrap_or(i64::MAX));
     gate.metrics.body_memory_bytes.set(i64::try_from(gate.bodies.used()).unwrap_or(i64::MAX));
     gate.metrics.log_lines_dropped.set(i64::try_from(gate.log.dropped()).unwrap_or(i64::MAX));
+    let (keys, keys_open) = gate.upstreams.count();
+    gate.metrics.upstream_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+    gate.metrics.upstream_keys_open.set(i64::try_from(keys_open).unwrap_or(i64::MAX));
     let price_age_days = gate.money.prices.table().age_days(gate.clock.unix_seconds());
     gate.metrics.money.copy(&gate.money.ledger, gate.reading_on.load(Relaxed), price_age_days);
     gate.metrics.text()

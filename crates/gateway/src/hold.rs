@@ -33,6 +33,7 @@ use crate::record::Record;
 use crate::resolve::Resolved;
 use crate::sending::Sending;
 use crate::settle::{Growth, Settling, Undo};
+use crate::upstreams::Ways;
 
 /// Names an agent's run.
 const RUN_HEADER: &str = "x-sallyport-run";
@@ -67,6 +68,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Whether the embedded model answers.
     pub(crate) is_local: bool,
+    /// Where it may go; `None` where the gate answers by itself.
+    pub(crate) ways: Option<&'a Ways>,
 }
 
 /// Holds a request's worst case.
@@ -252,7 +255,13 @@ impl Request<'_> {
         self.table.find(model)
     }
 
-    fn known(&self, model: &str, text_tokens: Option<u64>) -> Known<'_> {
+    /// The region whose price is the dearest of those where the model may be asked.
+    fn region(&self, prices: &ModelPrices) -> Option<&str> {
+        let regions = self.claim.ways.map_or(&[][..], Ways::regions).iter().map(Option::as_deref);
+        regions.max_by_key(|region| prices.multiplier_per_mille(*region)).flatten()
+    }
+
+    fn known<'k>(&'k self, model: &str, prices: &ModelPrices, text_tokens: Option<u64>) -> Known<'k> {
         let gate = self.claim.gate;
         let only_earlier = self.asked.previous_response.as_deref();
         let link = only_earlier.and_then(|id| gate.money.links.find(self.project.id.as_str(), id));
@@ -262,7 +271,7 @@ impl Request<'_> {
             // Another model would count the same conversation differently.
             earlier_tokens: link.filter(|link| link.model == model).map(|link| link.tokens),
             text_tokens,
-            region: gate.money.region.as_deref(),
+            region: self.region(prices),
         }
     }
 
@@ -282,7 +291,7 @@ impl Request<'_> {
             }
             None => self.asked,
         };
-        let bounded = match bound::bound(self.meter, asked, model, prices, &self.known(model, text_tokens)) {
+        let bounded = match bound::bound(self.meter, asked, model, prices, &self.known(model, prices, text_tokens)) {
             Ok(bounded) => bounded,
             Err(error) => return nobody(words::no_bound(&error)),
         };

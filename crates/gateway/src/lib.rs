@@ -11,7 +11,7 @@
 //! 5. [`prepare`]: the body, read within its bounds and checked; the bytes that will be sent.
 //! 6. [`idempotency`]: an answer that is known is given again. [`admit`]: rate and concurrency limits.
 //! 7. [`hold`]: money for exactly those bytes; [`money`] is what the stages of money share.
-//! 8. [`forward`] with [`upstream`], or [`local`] for the embedded model, or [`control`] for administration.
+//! 8. [`forward`] with [`upstream`], which goes to one of [`upstreams`], or [`local`] for the embedded model, or [`control`] for administration.
 //! 9. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
 //!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
 //! 10. [`record`]: one log line and the metrics, however it ended; [`uses`]: from where each key is used; [`alarms`]:
@@ -19,16 +19,20 @@
 //!
 //! What a signature opens instead of a key leaves this way after its first step: [`receive`].
 //!
+//! Beside the way of a request: [`administration`], which rotating an upstream's keys takes.
+//!
 //! What is not built yet (inspection, tool policy) has its place between these in the design.
 
 mod accept;
 mod address;
+pub mod administration;
 mod admit;
 mod alarms;
 mod answer;
 mod authenticate;
 mod body;
 mod bounds;
+mod breaker;
 mod browser;
 mod client_secrets;
 mod connection;
@@ -63,6 +67,7 @@ mod settle;
 mod socket;
 mod unknown_keys;
 mod upstream;
+pub mod upstreams;
 mod uses;
 mod withhold;
 mod worker;

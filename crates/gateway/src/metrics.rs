@@ -62,6 +62,12 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
     /// Retries at the upstream.
     pub(crate) upstream_retries: Counter,
+    /// Attempts at another key or upstream.
+    pub(crate) upstream_failovers: Counter,
+    /// Upstream keys that take requests.
+    pub(crate) upstream_keys: Gauge,
+    /// Of them, those that are left alone for a while.
+    pub(crate) upstream_keys_open: Gauge,
     /// Owners of objects that could not be written down at once.
     pub(crate) owner_write_failures: Counter,
     /// Alarms that nobody took in time.
@@ -85,6 +91,8 @@ impl Default for Metrics {
         let log_lines_dropped = Gauge::default();
         let connections_refused = Counter::default();
         let upstream_retries = Counter::default();
+        let upstream_failovers = Counter::default();
+        let (upstream_keys, upstream_keys_open) = (Gauge::default(), Gauge::default());
         let owner_write_failures = Counter::default();
         let owner_conflicts = Counter::default();
         let alarms_lost = Counter::default();
@@ -97,6 +105,11 @@ impl Default for Metrics {
         registry.register("log_lines_dropped", "Request log lines dropped since the start", log_lines_dropped.clone());
         registry.register("connections_refused", "Connections over connections_max", connections_refused.clone());
         registry.register("upstream_retries", "Further attempts at the upstream", upstream_retries.clone());
+        let words = "Attempts at another upstream key or upstream";
+        registry.register("upstream_failovers", words, upstream_failovers.clone());
+        registry.register("upstream_keys", "Upstream keys that take requests", upstream_keys.clone());
+        let words = "Upstream keys that are left alone after failures";
+        registry.register("upstream_keys_open", words, upstream_keys_open.clone());
         registry.register(
             "owner_write_failures",
             "Failed writes of object owners, retried",
@@ -117,6 +130,9 @@ impl Default for Metrics {
             log_lines_dropped,
             connections_refused,
             upstream_retries,
+            upstream_failovers,
+            upstream_keys,
+            upstream_keys_open,
             owner_write_failures,
             owner_conflicts,
             alarms_lost,

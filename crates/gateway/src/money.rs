@@ -13,22 +13,23 @@ const LINKS_MAX: usize = 100_000;
 /// Hosts of regions are `eu.api.openai.com` and the like.
 const REGION_HOST_SUFFIX: &str = ".api.openai.com";
 
+/// The region whose host an upstream is, which may have a price of its own.
+pub(crate) fn region_of(host: &str) -> Option<Arc<str>> {
+    host.to_ascii_lowercase().strip_suffix(REGION_HOST_SUFFIX).map(Arc::from)
+}
+
 /// What the stages of money share.
 pub(crate) struct Money {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) prices: Arc<Prices>,
     pub(crate) rates: rates::Book,
     pub(crate) links: Links,
-    /// The region whose host the upstream is, which may have a price of its own.
-    pub(crate) region: Option<String>,
     started: Instant,
 }
 
 impl Money {
-    pub(crate) fn new(ledger: Arc<Ledger>, prices: Arc<Prices>, upstream_host: Option<&str>) -> Money {
-        let host = upstream_host.map(str::to_ascii_lowercase);
-        let region = host.and_then(|host| host.strip_suffix(REGION_HOST_SUFFIX).map(str::to_owned));
-        Money { ledger, prices, rates: rates::Book::new(), links: Links::default(), region, started: Instant::now() }
+    pub(crate) fn new(ledger: Arc<Ledger>, prices: Arc<Prices>) -> Money {
+        Money { ledger, prices, rates: rates::Book::new(), links: Links::default(), started: Instant::now() }
     }
 
     /// Nanoseconds of a clock that never goes back.

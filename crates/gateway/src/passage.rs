@@ -23,6 +23,7 @@ use crate::pool::Lease;
 use crate::record::Ended;
 use crate::settle::{End, Settling};
 use crate::upstream::chain;
+use crate::upstreams::InUse;
 use crate::withhold::Withhold;
 
 fn broke_off() -> Refusal {
@@ -36,6 +37,8 @@ pub(crate) struct Passage {
     pub(crate) body: Option<Incoming>,
     /// The connection that the body comes on.
     pub(crate) lease: Option<Lease>,
+    /// Counts the request as one under way with its upstream key, to the answer's end.
+    pub(crate) _in_use: Option<InUse>,
     pub(crate) decoder: Option<Decoder>,
     pub(crate) withhold: Option<Withhold>,
     /// Present for `text/event-stream`.

@@ -1,18 +1,20 @@
-//! Connections to the upstream, kept by each worker for itself.
+//! Connections to the upstream, kept by each worker and for each key by itself.
 //!
 //! Promises: a connection serves one HTTP/1.1 request at a time and goes back only after its answer was read to the
 //! end; HTTP/2 is used where the upstream offers it (ALPN), with one connection for all; a request whose connection
-//! turns out to be closed before anything was written comes back unsent, and only such a one is sent again.
+//! turns out to be closed before anything was written comes back unsent, and only such a one is sent again; when its
+//! key is taken out of force, a connection is closed as soon as no answer is on it.
 //!
 //! Our own instead of the library's pooled client: it starts a task for each request to watch for its connection's
 //! return, and keeps requests that may be sent again out of reach (docs/decisions/0001).
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -22,7 +24,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use crate::sending::Sending;
-use crate::settings::{Timeouts, Upstream};
+use crate::settings::Timeouts;
+use crate::upstreams::Address;
 
 /// Idle connections kept.
 const IDLE_MAX: usize = 256;
@@ -42,11 +45,10 @@ pub(crate) enum Failure {
     Broken(hyper::Error),
 }
 
-/// The pool of one worker.
+/// The pool of one worker for one key.
 pub(crate) struct Pool {
     connector: HttpsConnector<HttpConnector>,
-    scheme: Scheme,
-    authority: Authority,
+    address: Arc<Address>,
     host: HeaderValue,
     connect_limit: Duration,
     idle: Arc<Idle>,
@@ -57,6 +59,8 @@ pub(crate) struct Pool {
 struct Idle {
     senders: Mutex<Vec<(Sender1, Instant)>>,
     limit: Duration,
+    /// The key takes no requests: nothing is kept for one.
+    is_retired: Arc<AtomicBool>,
 }
 
 /// A connection in use: given back when its answer was read to the end, closed otherwise.
@@ -69,7 +73,7 @@ impl Lease {
     /// The answer was read to its end: the connection can take another request.
     pub(crate) fn give_back(self) {
         let mut senders = self.idle.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        if senders.len() < IDLE_MAX && !self.sender.is_closed() {
+        if senders.len() < IDLE_MAX && !self.sender.is_closed() && !self.idle.is_retired.load(SeqCst) {
             senders.push((self.sender, Instant::now()));
         }
     }
@@ -93,28 +97,34 @@ impl Idle {
 }
 
 impl Pool {
-    /// An empty pool for an upstream.
-    pub(crate) fn new(upstream: &Upstream, timeouts: &Timeouts) -> Pool {
+    /// An empty pool for a key of an upstream.
+    pub(crate) fn new(address: &Arc<Address>, timeouts: &Timeouts, is_retired: Arc<AtomicBool>) -> Pool {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(Duration::from_secs(60)));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(upstream.tls.clone())
+            .with_tls_config(address.tls.clone())
             .https_or_http()
             .enable_http1()
             .enable_http2()
             .wrap_connector(http);
         Pool {
             connector,
-            scheme: upstream.scheme.clone(),
             // An authority is a header's value by its grammar.
-            host: HeaderValue::from_str(upstream.authority.as_str()).unwrap_or(HeaderValue::from_static("")),
-            authority: upstream.authority.clone(),
+            host: HeaderValue::from_str(address.authority.as_str()).unwrap_or(HeaderValue::from_static("")),
+            address: Arc::clone(address),
             connect_limit: timeouts.upstream_connect,
-            idle: Arc::new(Idle { senders: Mutex::default(), limit: timeouts.upstream_pool_idle }),
+            idle: Arc::new(Idle { senders: Mutex::default(), limit: timeouts.upstream_pool_idle, is_retired }),
             shared: Mutex::new(None),
         }
+    }
+
+    /// Closes the connections that wait for a request; the key's flag sees to those that are in use.
+    pub(crate) fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle.senders.lock().unwrap_or_else(PoisonError::into_inner));
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop((idle, shared));
     }
 
     /// Sends a request, whose URI is path and query alone, and waits for the answer's head.
@@ -188,8 +198,8 @@ impl Pool {
 
     fn absolute(&self, path: Option<PathAndQuery>) -> Uri {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
+        parts.scheme = Some(self.address.scheme.clone());
+        parts.authority = Some(self.address.authority.clone());
         parts.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
         Uri::from_parts(parts).unwrap_or_default()
     }

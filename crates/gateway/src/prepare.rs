@@ -39,6 +39,8 @@ pub(crate) struct Prepared {
     pub(crate) asked: Option<Box<Asked>>,
     /// Whether a content encoding was taken off.
     pub(crate) decoded: bool,
+    /// Whether the body may name stored objects. Known only where several upstreams are to choose from.
+    pub(crate) may_refer: bool,
     /// The body's part of the memory budget.
     pub(crate) share: Share,
 }
@@ -92,7 +94,8 @@ pub(crate) async fn prepare(
         let through = Through::new(body, form, declared, bytes_max, gate.settings.timeouts.body_idle);
         let body = Sending::Through(Box::new(through));
         let whole = Bytes::new();
-        return Ok(Prepared { body, whole, model: None, store: None, asked: None, decoded: false, share });
+        let may_refer = true;
+        return Ok(Prepared { body, whole, model: None, store: None, asked: None, decoded: false, may_refer, share });
     }
     // What is refused stays with the caller, who reads the rest away.
     let body = body.as_mut().ok_or_else(needs_a_body)?;
@@ -106,18 +109,26 @@ pub(crate) async fn prepare(
             share.grow_to(whole.len() as u64 * 2)?;
             form_facts(&content_type, &whole, endpoint.meter, resolved.is_shared).await?
         }
-        Came::Json if !whole.is_empty() => json_facts(&whole, endpoint.meter, resolved.is_shared).await?,
+        Came::Json if !whole.is_empty() => {
+            let looks_for_references = resolved.looks_for_references();
+            let facts = json_facts(&whole, endpoint.meter, looks_for_references).await?;
+            match &facts.reference {
+                Some(name) if resolved.is_shared => return Err(reference(name)),
+                _ => facts,
+            }
+        }
         Came::Nothing if !whole.is_empty() => return Err(needs_no_body()),
         Came::Nothing | Came::Json | Came::Sdp => Facts::default(),
     };
     let body = Sending::Whole(whole.clone());
-    let Facts { model, store, asked } = facts;
+    let Facts { model, store, asked, reference, may_refer } = facts;
     if model.as_deref().is_some_and(holds_key) {
         // It would be in logs, sums and reports.
         let words = "The model's name looks like a secret key. Name a model there, and replace the key.";
         return Err(Refusal::new(Reason::InvalidValue, words).param("model"));
     }
-    Ok(Prepared { body, whole, model, store, asked, decoded: encoding.is_some(), share })
+    let may_refer = may_refer || reference.is_some();
+    Ok(Prepared { body, whole, model, store, asked, decoded: encoding.is_some(), may_refer, share })
 }
 
 fn needs_a_body() -> Refusal {
@@ -202,6 +213,10 @@ struct Facts {
     model: Option<String>,
     store: Option<bool>,
     asked: Option<Box<Asked>>,
+    /// A reference to a stored object that was found.
+    reference: Option<String>,
+    /// Whether there may be one that was not looked for.
+    may_refer: bool,
 }
 
 async fn form_facts(content_type: &str, body: &Bytes, meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
@@ -214,30 +229,29 @@ async fn form_facts(content_type: &str, body: &Bytes, meter: Meter, is_shared: b
     };
     // Only metered forms come here, and they carry recordings and pictures.
     let form = Box::pin(off_thread(read)).await??;
-    Ok(Facts { model: form.model(), store: None, asked: form.asked().map(Box::new) })
+    let (model, asked) = (form.model(), form.asked().map(Box::new));
+    Ok(Facts { model, asked, may_refer: !is_shared, ..Facts::default() })
 }
 
-async fn json_facts(body: &Bytes, meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
+async fn json_facts(body: &Bytes, meter: Meter, looks_for_references: bool) -> Result<Facts, Refusal> {
     if body.len() < OFF_THREAD_BYTES {
-        return scan(body, meter, is_shared);
+        return scan(body, meter, looks_for_references);
     }
     let body = body.clone();
-    Box::pin(off_thread(move || scan(&body, meter, is_shared))).await?
+    Box::pin(off_thread(move || scan(&body, meter, looks_for_references))).await?
 }
 
-fn scan(body: &[u8], meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
+fn scan(body: &[u8], meter: Meter, looks_for_references: bool) -> Result<Facts, Refusal> {
     let mut reading = Reading {
         members: TopLevel::default(),
-        reference: is_shared.then(Reference::default),
+        reference: looks_for_references.then(Reference::default),
         left_out: None,
         cost: request::reads(meter).then(|| JsonReader::new(meter)),
     };
     json::scan(body, &mut reading).map_err(|error| {
         Refusal::new(Reason::InvalidJson, format!("We could not parse the JSON body of your request: {error}."))
     })?;
-    if let Some(name) = reading.reference.as_ref().and_then(Reference::found) {
-        return Err(reference(name));
-    }
+    let reference = reading.reference.as_ref().and_then(Reference::found).map(str::to_owned);
     let model = reading.members.string("model");
     if model.as_ref().is_some_and(|model| model.len() > MODEL_BYTES_MAX) {
         let words = format!("The model's name is longer than {MODEL_BYTES_MAX} bytes.");
@@ -247,10 +261,12 @@ fn scan(body: &[u8], meter: Meter, is_shared: bool) -> Result<Facts, Refusal> {
         model,
         store: reading.members.bool("store"),
         asked: reading.cost.map(|cost| Box::new(cost.finish(body.len()))),
+        reference,
+        may_refer: false,
     })
 }
 
-/// Reads the outermost members, what the request may cost and, where projects share, references, in one pass.
+/// Reads the outermost members, what the request may cost and, where they matter, references, in one pass.
 struct Reading<'a> {
     members: TopLevel<'a>,
     reference: Option<Reference<'a>>,

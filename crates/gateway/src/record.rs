@@ -91,6 +91,8 @@ pub(crate) struct Record {
     pub(crate) upstream_status: Option<u16>,
     /// The upstream's request id.
     pub(crate) upstream_request_id: Option<String>,
+    /// The id of the upstream key that was used.
+    pub(crate) upstream_key_id: Option<Arc<str>>,
     /// Attempts at the upstream.
     pub(crate) attempts: u8,
     /// When the answer's head was ready.
@@ -139,6 +141,7 @@ impl Record {
             response_bytes: 0,
             upstream_status: None,
             upstream_request_id: None,
+            upstream_key_id: None,
             attempts: 0,
             answered: None,
             status: CLIENT_LEFT_STATUS,
@@ -223,6 +226,9 @@ impl Record {
             number(line, "attempts", self.attempts.into());
         }
         text(line, "upstream_request_id", self.upstream_request_id.as_deref());
+        // The configuration's only key needs no name.
+        let key = self.upstream_key_id.as_deref().filter(|id| *id != store::Upstream::DEFAULT);
+        text(line, "upstream_key_id", key);
         number(line, "request_bytes", self.request_bytes);
         number(line, "response_bytes", self.response_bytes);
         if let Some(answered) = self.answered {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::Method;
 use keys::Kind;
 use store::Project;
-use wire::endpoint::{self, Endpoint, Keeps, NotFound, Opens, Params};
+use wire::endpoint::{self, Endpoint, Keeps, Meter, NotFound, Opens, Params};
 use wire::refusal::{Reason, Refusal};
 
 use crate::accept::Accepted;
@@ -19,6 +19,7 @@ use crate::gate::{EmbeddedModel, Gate, Local, ModelEndpoint};
 use crate::local::unknown_model;
 use crate::own;
 use crate::prepare::Prepared;
+use crate::upstreams::{Route, Ways};
 
 /// A row of the endpoint table and its number.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,8 @@ pub(crate) struct Resolved<'r> {
     params: Params<'r>,
     /// Whether several projects share the upstream account that this request goes to.
     pub(crate) is_shared: bool,
+    /// The project's upstreams; `None` where the embedded model is all there is.
+    pub(crate) route: Option<Arc<Route>>,
 }
 
 /// Who answers.
@@ -46,8 +49,8 @@ pub(crate) enum Destination<'g> {
     Models,
     /// The embedded model.
     Local(&'g dyn EmbeddedModel, ModelEndpoint),
-    /// The upstream.
-    Upstream,
+    /// The upstream, by these ways.
+    Upstream(Ways),
 }
 
 /// Finds the row and holds the caller's key against it.
@@ -73,8 +76,9 @@ pub(crate) fn resolve<'r>(gate: &Gate, accepted: &Accepted<'r>, caller: Caller) 
         return Err(Refusal::new(Reason::WrongKeyKind, words));
     }
     let is_data = endpoint.opens == Opens::ProjectKey && !makes_client_secret;
-    let is_shared = is_data && gate.settings.upstream.is_some() && gate.directory.snapshot().project_count() > 1;
-    if is_data && gate.settings.upstream.is_none() && !is_model(endpoint) && local_endpoint(endpoint).is_none() {
+    let route = gate.upstreams.route(caller.project.as_ref().map(|project| &project.id).filter(|_| is_data));
+    let is_shared = is_data && route.is_some() && gate.directory.snapshot().project_count() > 1;
+    if is_data && route.is_none() && !is_model(endpoint) && local_endpoint(endpoint).is_none() {
         let words = "This gate has no upstream: its embedded model serves chat completions, responses and models only. Set SALLYPORT_UPSTREAM_KEY on the gate to reach the rest.";
         return Err(Refusal::new(Reason::NotServed, words));
     }
@@ -82,7 +86,7 @@ pub(crate) fn resolve<'r>(gate: &Gate, accepted: &Accepted<'r>, caller: Caller) 
         let words = "Several projects of this gate share one upstream account, so stored objects cannot be listed: the list would show other projects' objects. Keep the ids that you created.";
         return Err(Refusal::new(Reason::SharedUpstream, words));
     }
-    Ok(Resolved { row: Row { number: found.number, endpoint }, caller, params: found.params, is_shared })
+    Ok(Resolved { row: Row { number: found.number, endpoint }, caller, params: found.params, is_shared, route })
 }
 
 fn opens(endpoint: &Endpoint, caller: &Caller) -> Result<(), Refusal> {
@@ -215,20 +219,50 @@ impl Resolved<'_> {
         if endpoint.makes_client_secret {
             return Ok(Destination::ClientSecret);
         }
-        let has_upstream = gate.settings.upstream.is_some();
+        let route = self.route.as_ref();
+        let upstream = |route: &Arc<Route>| Destination::Upstream(self.ways(route, prepared));
         let Some(local) = local_endpoint(endpoint) else {
-            return Ok(if has_upstream { Destination::Upstream } else { Destination::Models });
+            return Ok(route.map_or(Destination::Models, upstream));
         };
         let model = prepared.model.as_deref();
-        let is_local = |name: &str| name == gate.settings.local_model || gate.settings.local_aliases.contains(name);
+        // Names that the embedded model lends itself where there is no upstream mean the upstream's where there is one.
+        let has_aliases = route.is_none() || gate.settings.upstream.is_some();
+        let is_alias = |name: &str| has_aliases && gate.settings.local_aliases.contains(name);
+        let is_local = |name: &str| name == gate.settings.local_model || is_alias(name);
         match (&gate.local, model) {
             (Local::Ready(engine), Some(name)) if is_local(name) => Ok(Destination::Local(&**engine, local)),
             (Local::Missing(words), Some(name)) if is_local(name) => {
                 Err(Refusal::new(Reason::LocalModelUnavailable, words.clone()).param("model"))
             }
-            _ if has_upstream => Ok(Destination::Upstream),
-            (_, Some(name)) => Err(unknown_model(gate, name)),
-            (_, None) => Err(Refusal::new(Reason::InvalidValue, "You must provide a model parameter.").param("model")),
+            (_, model) => match (route, model) {
+                (Some(route), _) => Ok(upstream(route)),
+                (None, Some(name)) => Err(unknown_model(gate, name)),
+                (None, None) => {
+                    Err(Refusal::new(Reason::InvalidValue, "You must provide a model parameter.").param("model"))
+                }
+            },
         }
+    }
+
+    /// Where the request may go. Objects stored upstream belong to an account: whatever makes one, names one, or asks
+    /// for what only an account has, goes to the project's home.
+    fn ways(&self, route: &Arc<Route>, prepared: &Prepared) -> Ways {
+        let endpoint = self.row.endpoint;
+        let is_of_an_account = || {
+            let is_tuned = prepared.model.as_deref().is_some_and(|model| model.starts_with("ft:"));
+            let is_billed_alone = !matches!(endpoint.meter, Meter::Nothing | Meter::Unbounded);
+            let is_stored = self.makes_objects(prepared) || endpoint.owned_by.is_some() || endpoint.lists_account;
+            !is_billed_alone || is_stored || is_tuned || prepared.may_refer
+        };
+        if route.is_plural() && is_of_an_account() {
+            Ways::at_home(Arc::clone(route))
+        } else {
+            Ways::anywhere(Arc::clone(route))
+        }
+    }
+
+    /// Whether references to stored objects are looked for in the body.
+    pub(crate) fn looks_for_references(&self) -> bool {
+        self.is_shared || self.route.as_ref().is_some_and(|route| route.is_plural())
     }
 }

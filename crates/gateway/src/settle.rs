@@ -51,6 +51,8 @@ pub(crate) struct Settling {
     pub(crate) growth: Option<Growth>,
     /// What is held of a client secret's own budget.
     pub(crate) tab: Option<Tab>,
+    /// The region of the upstream that answered, which may have a price of its own.
+    pub(crate) region: Option<Arc<str>>,
 }
 
 /// How an answer ended, as far as its usage is concerned.
@@ -89,6 +91,7 @@ impl Settling {
             abandoned,
             growth: None,
             tab: None,
+            region: None,
         })
     }
 
@@ -107,6 +110,7 @@ impl Settling {
             abandoned: Abandoned::Cancel,
             growth: None,
             tab: None,
+            region: None,
         })
     }
 
@@ -291,7 +295,7 @@ impl Settling {
             Meter::Decisions => Tier::Decisions,
             _ => used.tier.unwrap_or(begun.tier),
         };
-        let region = self.gate.money.region.as_deref();
+        let region = self.region.as_deref();
         let prices = self.table.find(&begun.model);
         let bill = prices.map(|prices| prices.bill(tier, region, &used.quantities));
         let is_free = self.meter == Meter::Moderations;

@@ -7,12 +7,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
+use store::Revocation;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::framing::LengthConflict;
 use wire::refusal::{Reason, Refusal};
@@ -48,7 +49,14 @@ pub(crate) struct ConnectionState {
     vouched: AtomicBool,
     command: AtomicU8,
     waker: AtomicWaker,
+    /// The key that authenticated on it last. No two tasks of a connection run at once, so nobody waits for it.
+    key: Mutex<Option<Arc<Revocation>>>,
+    /// How often the sweeper has seen it with a revoked key.
+    revoked_sweeps: AtomicU8,
 }
+
+/// Sweeps that an exchange of a revoked key has for its last words.
+const LAST_WORDS_SWEEPS: u8 = 2;
 
 impl ConnectionState {
     pub(crate) fn new(peer: SocketAddr, proxied: Option<SocketAddr>) -> ConnectionState {
@@ -63,7 +71,32 @@ impl ConnectionState {
             vouched: AtomicBool::new(false),
             command: AtomicU8::new(Command::GoOn as u8),
             waker: AtomicWaker::new(),
+            key: Mutex::new(None),
+            revoked_sweeps: AtomicU8::new(0),
         }
+    }
+
+    /// Notes the key that a request on this connection came with.
+    pub(crate) fn authenticated(&self, revocation: &Arc<Revocation>) {
+        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        if !key.as_ref().is_some_and(|known| Arc::ptr_eq(known, revocation)) {
+            *key = Some(Arc::clone(revocation));
+        }
+    }
+
+    /// Whether the connection is one of a revoked key, and has had time for its last words. Its buffers hold the key for
+    /// as long as it is open.
+    fn is_revoked(&self) -> bool {
+        let is_revoked = || {
+            let key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+            key.as_ref().is_some_and(|revocation| revocation.is_revoked())
+        };
+        if !is_revoked() {
+            self.revoked_sweeps.store(0, Relaxed);
+            return false;
+        }
+        let sweeps = self.revoked_sweeps.fetch_add(1, Relaxed);
+        self.exchanges.load(Relaxed) == 0 || sweeps >= LAST_WORDS_SWEEPS
     }
 
     fn now(&self) -> u64 {
@@ -90,7 +123,7 @@ impl ConnectionState {
             let since = since.load(Relaxed);
             since != 0 && u128::from(now.saturating_sub(since)) >= limit.as_millis()
         };
-        if passed(&self.stalled_since, timeouts.client_stall) {
+        if passed(&self.stalled_since, timeouts.client_stall) || self.is_revoked() {
             return Command::Close;
         }
         if self.exchanges.load(Relaxed) > 0 {

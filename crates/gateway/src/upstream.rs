@@ -1,37 +1,34 @@
 //! Requests to the upstream: bounded in every time, tried again only where nothing can happen twice.
 //!
 //! Promises: a request is tried again only when nothing of it was sent (no connection, or a kept one that was closed),
-//! or when it is a GET that got no answer; never after the answer's head came. Dropping the future cuts the
+//! when the answer says that no work was done (the key was refused, a rate limit, 503), or when it is a GET that got no
+//! answer; never after an answer's first byte went to the client. Another key or upstream is tried before the same one
+//! is waited for; where none has an answer, the client gets the first one that came. Dropping the future cuts the
 //! upstream request; a call that holds money is a task of its own, which a client that leaves does not drop.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, response};
 use hyper::body::Incoming;
-use memchr::memmem::Finder;
+use serde::Deserialize;
+use tokio::time::Instant;
 use wire::refusal::{Reason, Refusal};
 
-use crate::headers::{ORGANIZATION, PROJECT};
-use crate::metrics::Metrics;
-use crate::pool::{Failure, Lease, Pool};
+use crate::body;
+use crate::breaker::Fault;
+use crate::headers::RETRY_AFTER_MS;
+use crate::pool::{Failure, Lease};
 use crate::sending::Sending;
-use crate::settings::{Timeouts, Upstream};
+use crate::upstreams::{Choice, TargetKey, Tried, Ways};
+use crate::worker::Worker;
 
 /// Waits before the second and the third attempt.
 const RETRY_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
-/// One worker's way to the upstream.
-pub(crate) struct Client {
-    pool: Pool,
-    base_path: String,
-    authorization: Option<HeaderValue>,
-    organization: Option<HeaderValue>,
-    project: Option<HeaderValue>,
-    secret: Option<keys::Secret>,
-    finder: Option<Finder<'static>>,
-    first_byte: Duration,
-}
+/// Largest error body read to see whether the upstream refused the gate's key.
+const KEY_REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 
 /// What goes out.
 pub(crate) struct Outgoing<H> {
@@ -42,106 +39,172 @@ pub(crate) struct Outgoing<H> {
     pub(crate) body: Sending,
 }
 
-impl Client {
-    /// A client with its own pool. Call it inside the worker's runtime.
-    pub(crate) fn new(upstream: &Upstream, timeouts: &Timeouts) -> Client {
-        let secret_header = |text: &str| {
-            let mut value = HeaderValue::from_str(text).ok()?;
-            value.set_sensitive(true);
-            Some(value)
-        };
-        let plain = |text: &Option<String>| text.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
-        Client {
-            pool: Pool::new(upstream, timeouts),
-            base_path: upstream.base_path.clone(),
-            authorization: upstream.key.as_ref().and_then(|key| secret_header(&format!("Bearer {}", key.expose()))),
-            organization: plain(&upstream.organization),
-            project: plain(&upstream.project),
-            finder: upstream.key.as_ref().map(|key| Finder::new(key.expose().as_bytes()).into_owned()),
-            secret: upstream.key.clone(),
-            first_byte: timeouts.upstream_first_byte,
-        }
-    }
+/// An answer's body.
+pub(crate) enum Came {
+    /// As it comes.
+    Flowing(Incoming),
+    /// Read already, because it says why the key was refused.
+    Read(Bytes),
+}
 
-    /// The upstream key, to be watched for.
-    pub(crate) fn secret(&self) -> Option<&str> {
-        self.secret.as_ref().map(keys::Secret::expose)
-    }
+/// An answer, and who gave it.
+pub(crate) struct Sent {
+    pub(crate) parts: response::Parts,
+    pub(crate) body: Came,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) by: Choice,
+    /// Whether the upstream refused the gate's own key.
+    pub(crate) is_key_refused: bool,
+}
 
-    /// A prepared search for the upstream key.
-    pub(crate) fn finder(&self) -> Option<Finder<'static>> {
-        self.finder.clone()
+impl<H: Fn() -> HeaderMap> Outgoing<H> {
+    fn request(&self, key: &TargetKey, body: Sending) -> Result<Request<Sending>, Refusal> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = key.address.uri(&self.path_and_query)?;
+        *request.headers_mut() = key.signed((self.headers)());
+        Ok(request)
     }
+}
 
-    /// Our path under the upstream's base path: `/v1` is replaced by it, the rest is untouched to the byte.
-    fn uri(&self, ours: &PathAndQuery) -> Result<Uri, Refusal> {
-        if self.base_path == "/v1" {
-            return Ok(Uri::from(ours.clone()));
-        }
-        let rest = ours.as_str().strip_prefix("/v1").unwrap_or(ours.as_str());
-        format!("{}{rest}", self.base_path).parse().map_err(|error| internal(&error))
-    }
-
-    /// Sends a request and waits for the answer's head. `attempts` counts as it goes.
-    ///
-    /// # Errors
-    /// Unreachable, timed out, broken; or the fault that a streamed body found in itself.
-    pub(crate) async fn send(
-        &self,
-        outgoing: Outgoing<impl Fn() -> HeaderMap>,
-        metrics: &Metrics,
-        attempts: &mut u8,
-    ) -> Result<(Response<Incoming>, Option<Lease>), Refusal> {
-        let uri = self.uri(&outgoing.path_and_query)?;
-        let (body, spare) = outgoing.body.with_spare();
-        let fault = body.fault();
-        let made = |body| {
-            let mut request = Request::new(body);
-            *request.method_mut() = outgoing.method.clone();
-            *request.uri_mut() = uri.clone();
-            *request.headers_mut() = self.signed((outgoing.headers)());
-            request
-        };
-        let mut request = made(body);
-        let mut waits = RETRY_WAITS.iter();
-        let deadline = tokio::time::Instant::now() + self.first_byte;
-        loop {
-            *attempts = attempts.saturating_add(1);
-            let sent = tokio::time::timeout_at(deadline, self.pool.send(request)).await;
-            let failure = match sent {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(failure)) => failure,
-                Err(_) => return Err(timed_out(self.first_byte)),
-            };
-            if let Some(refusal) = fault.as_ref().and_then(|fault| fault.get()) {
-                return Err(refusal.clone());
+/// Sends a request and waits for the answer's head. `attempts` counts as it goes.
+///
+/// # Errors
+/// Unreachable, timed out, broken; or the fault that a streamed body found in itself.
+pub(crate) async fn send(
+    ways: &Ways,
+    worker: &Worker,
+    mut outgoing: Outgoing<impl Fn() -> HeaderMap>,
+    attempts: &mut u8,
+) -> Result<Sent, Refusal> {
+    let upstreams = &worker.gate.upstreams;
+    let (clock, timeouts) = (upstreams.clock(), upstreams.timeouts());
+    let (body, spare) = std::mem::replace(&mut outgoing.body, Sending::Whole(Bytes::new())).with_spare();
+    let body_fault = body.fault();
+    let mut tried = Tried::default();
+    let mut first_answer: Option<Sent> = None;
+    let mut waits = RETRY_WAITS.iter();
+    let mut choice = ways.choose(&tried, clock).ok_or_else(no_key)?;
+    let mut request = outgoing.request(choice.in_use.key(), body)?;
+    let deadline = Instant::now() + timeouts.upstream_first_byte;
+    loop {
+        *attempts = attempts.saturating_add(1);
+        let key = choice.in_use.key();
+        key.used_at(worker.gate.clock.unix_seconds());
+        let answer = tokio::time::timeout_at(deadline, key.pool(worker.number, timeouts).send(request)).await;
+        let failed = |fault| key.breaker.failed(choice.admitted, fault, clock.now_ms());
+        let failure = match answer {
+            Ok(Ok((response, lease))) => {
+                let sent = Sent::of(response, lease, choice, worker).await;
+                sent.note(clock.now_ms());
+                let next = match &spare {
+                    Some(spare) if sent.did_no_work() => {
+                        tried.add(sent.by.in_use.key());
+                        ways.choose(&tried, clock).map(|next| (next, spare.clone()))
+                    }
+                    _ => None,
+                };
+                // An answer that says what was done is the one to pass on, whatever came before it.
+                let Some((next, body)) = next else {
+                    return Ok(if sent.did_no_work() { first_answer.unwrap_or(sent) } else { sent });
+                };
+                first_answer.get_or_insert(sent);
+                worker.gate.metrics.upstream_failovers.inc();
+                request = outgoing.request(next.in_use.key(), Sending::Whole(body))?;
+                choice = next;
+                continue;
             }
-            let refusal = failed(&failure);
-            let again = match (failure, spare.clone()) {
-                (Failure::Connect(_, unsent), _) => Some(*unsent),
-                (Failure::Broken(_), Some(spare)) if outgoing.method == Method::GET => {
-                    Some(made(Sending::Whole(spare)))
-                }
-                (Failure::Broken(_), _) => None,
-            };
-            let (Some(again), Some(wait)) = (again, waits.next()) else { return Err(refusal) };
-            metrics.upstream_retries.inc();
+            Ok(Err(failure)) => failure,
+            Err(_) => {
+                failed(Fault::Failure);
+                return Err(timed_out(timeouts.upstream_first_byte));
+            }
+        };
+        if let Some(refusal) = body_fault.as_ref().and_then(|fault| fault.get()) {
+            return Err(refusal.clone());
+        }
+        failed(Fault::Failure);
+        let refusal = words_of(&failure);
+        let body = match (failure, &spare) {
+            (Failure::Connect(_, unsent), _) => unsent.into_body(),
+            (Failure::Broken(_), Some(spare)) if outgoing.method == Method::GET => Sending::Whole(spare.clone()),
+            (Failure::Broken(_), _) => return Err(refusal),
+        };
+        // Another key would not reach it either.
+        tried.add_target(&choice.target);
+        if let Some(next) = ways.choose(&tried, clock) {
+            worker.gate.metrics.upstream_failovers.inc();
+            choice = next;
+        } else if let Some(answer) = first_answer {
+            return Ok(answer);
+        } else {
+            let Some(wait) = waits.next() else { return Err(refusal) };
+            worker.gate.metrics.upstream_retries.inc();
             tokio::time::sleep(*wait).await;
-            request = again;
+        }
+        request = outgoing.request(choice.in_use.key(), body)?;
+    }
+}
+
+impl Sent {
+    async fn of(response: Response<Incoming>, lease: Option<Lease>, by: Choice, worker: &Worker) -> Sent {
+        let (parts, body) = response.into_parts();
+        if parts.status != StatusCode::UNAUTHORIZED {
+            return Sent { parts, body: Came::Flowing(body), lease, by, is_key_refused: false };
+        }
+        let mut share = worker.gate.bodies.share();
+        let timeouts = &worker.gate.settings.timeouts;
+        let read = Box::pin(body::read(body, None, KEY_REFUSAL_BYTES_MAX, timeouts, &mut share)).await;
+        let bytes = read.unwrap_or_default();
+        let is_key_refused = bytes.is_empty() || is_about_our_key(&bytes);
+        Sent { parts, body: Came::Read(bytes), lease: None, by, is_key_refused }
+    }
+
+    /// What the answer says about the key, and the upstream behind it.
+    fn fault(&self) -> Option<Fault> {
+        match self.parts.status.as_u16() {
+            401 if self.is_key_refused => Some(Fault::Refused),
+            429 => Some(Fault::Limited { retry_after_ms: retry_after_ms(&self.parts.headers) }),
+            503 => Some(Fault::Overloaded),
+            500 | 502 | 504 | 520..=524 => Some(Fault::Failure),
+            _ => None,
         }
     }
 
-    /// Headers with the gate's own key and account.
-    fn signed(&self, mut headers: HeaderMap) -> HeaderMap {
-        for (name, value) in
-            [(header::AUTHORIZATION, &self.authorization), (ORGANIZATION, &self.organization), (PROJECT, &self.project)]
-        {
-            if let Some(value) = value {
-                headers.insert(name, value.clone());
-            }
-        }
-        headers
+    /// Whether the answer says that nothing was done, so that the same may be asked elsewhere.
+    fn did_no_work(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Refused | Fault::Limited { .. } | Fault::Overloaded))
     }
+
+    fn note(&self, now_ms: u64) {
+        let breaker = &self.by.in_use.key().breaker;
+        match self.fault() {
+            Some(fault) => breaker.failed(self.by.admitted, fault, now_ms),
+            None => breaker.succeeded(self.by.admitted),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorCode,
+}
+
+#[derive(Deserialize)]
+struct ErrorCode {
+    code: Option<String>,
+}
+
+/// Whether a 401 is about the gate's key, and not about what the request asks for.
+fn is_about_our_key(body: &[u8]) -> bool {
+    serde_json::from_slice::<ErrorBody>(body)
+        .is_ok_and(|body| body.error.code.as_deref().is_none_or(|code| code == "invalid_api_key"))
+}
+
+/// How long a rate limit lasts, as the upstream says.
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let number = |name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    number(RETRY_AFTER_MS).or_else(|| number(http::header::RETRY_AFTER).map(|seconds| seconds.saturating_mul(1_000)))
 }
 
 /// The whole chain of an error's causes, for the log.
@@ -156,9 +219,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     words
 }
 
-fn internal(error: &dyn std::error::Error) -> Refusal {
+pub(crate) fn internal(error: &dyn std::error::Error) -> Refusal {
     Refusal::new(Reason::Internal, "The gate could not build the upstream request. Ask its operator.")
         .cause(chain(error))
+}
+
+fn no_key() -> Refusal {
+    let public = "No upstream key is in force for this project. Ask the gate's operator to check its upstreams (sallyport upstream list).";
+    Refusal::new(Reason::UpstreamUnreachable, public).cause("no upstream key takes requests")
 }
 
 fn timed_out(limit: Duration) -> Refusal {
@@ -166,7 +234,7 @@ fn timed_out(limit: Duration) -> Refusal {
     Refusal::new(Reason::UpstreamTimeout, format!("The upstream did not begin to answer within {seconds} seconds."))
 }
 
-fn failed(failure: &Failure) -> Refusal {
+fn words_of(failure: &Failure) -> Refusal {
     match failure {
         Failure::Connect(error, _) => {
             let public = "The gate cannot reach its upstream. Retry; if it persists, ask the gate's operator to check upstream.url.";

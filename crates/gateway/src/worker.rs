@@ -18,7 +18,6 @@ use crate::gate::Gate;
 use crate::ids::RequestIds;
 use crate::request_log::LogBuffer;
 use crate::socket::{Command, ConnectionState, raw_answer};
-use crate::upstream::Client;
 use crate::uses::UseBook;
 
 /// How often stalled connections are looked for: header and idle times are right to within it.
@@ -31,9 +30,9 @@ const LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Worker {
     pub(crate) gate: Arc<Gate>,
     pub(crate) ids: RequestIds,
-    pub(crate) client: Option<Client>,
+    /// Its place among the workers, from 0.
+    pub(crate) number: usize,
     pub(crate) log: LogBuffer,
-    number: usize,
     connections: Mutex<Connections>,
     open: AtomicUsize,
 }
@@ -48,9 +47,8 @@ impl Worker {
     fn new(gate: Arc<Gate>, number: usize) -> Worker {
         Worker {
             ids: RequestIds::new(number),
-            client: gate.settings.upstream.as_ref().map(|upstream| Client::new(upstream, &gate.settings.timeouts)),
-            log: LogBuffer::new(gate.log.clone()),
             number,
+            log: LogBuffer::new(gate.log.clone()),
             connections: Mutex::default(),
             open: AtomicUsize::new(0),
             gate,
@@ -187,11 +185,7 @@ impl Handle {
     fn start(gate: Arc<Gate>, number: usize) -> std::io::Result<Handle> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        // The client's pool keeps its timers in this worker's runtime.
-        let worker = {
-            let _inside = runtime.enter();
-            Arc::new(Worker::new(gate, number))
-        };
+        let worker = Arc::new(Worker::new(gate, number));
         let for_thread = Arc::clone(&worker);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))

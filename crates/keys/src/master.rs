@@ -74,10 +74,7 @@ impl MasterKey {
     fn from_bytes(bytes: &[u8; BYTES]) -> MasterKey {
         // SIV: a nonce drawn twice would tell that two values are equal, and nothing more.
         let key = UnboundKey::new(&AES_256_GCM_SIV, bytes).expect("AES-256 takes 32 bytes");
-        // The id tells keys apart without telling anything of them: a hash of a hash is no oracle for 256 bits.
-        let hash = digest::digest(&digest::SHA256, digest::digest(&digest::SHA256, bytes).as_ref());
-        let id = hash.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        MasterKey { key: LessSafeKey::new(key), id: format!("mk_{id}") }
+        MasterKey { key: LessSafeKey::new(key), id: id_of("mk_", bytes) }
     }
 
     /// The key in a text, as `SALLYPORT_MASTER_KEY` holds it.
@@ -86,6 +83,15 @@ impl MasterKey {
     /// When it is not 32 bytes in base64 or hexadecimal.
     pub fn from_text(text: &str) -> Result<MasterKey, MasterKeyError> {
         decode(text.trim()).map(|bytes| MasterKey::from_bytes(&bytes)).ok_or(MasterKeyError::Form)
+    }
+
+    /// The key in a file that is there.
+    ///
+    /// # Errors
+    /// When it is not there, is readable by others, or has another form.
+    pub fn from_present_file(path: &Path) -> Result<MasterKey, MasterKeyError> {
+        let failed = |source| MasterKeyError::File { path: path.to_owned(), source };
+        MasterKey::read(File::open(path).map_err(failed)?, path)
     }
 
     /// The key in a file; makes the file, readable by its owner alone, when it is not there. The caller sees to it that
@@ -128,7 +134,9 @@ impl MasterKey {
     pub fn seal(&self, name: &str, plain: &[u8], random: &dyn Random) -> Sealed {
         let mut nonce = [0; NONCE_LEN];
         random.fill(&mut nonce);
-        let mut sealed = plain.to_vec();
+        // Room for the tag: a buffer that grows would leave the plain text behind.
+        let mut sealed = Vec::with_capacity(plain.len() + AES_256_GCM_SIV.tag_len());
+        sealed.extend_from_slice(plain);
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), &mut sealed)
             .expect("a short value can be sealed");
@@ -148,6 +156,26 @@ impl MasterKey {
         plain.truncate(length);
         Ok(plain)
     }
+
+    /// Seals anew, under another master key, what this one sealed under the same name.
+    ///
+    /// # Errors
+    /// When this key did not seal it under this name, or it was changed.
+    pub fn rewrap(
+        &self,
+        name: &str,
+        sealed: &Sealed,
+        to: &MasterKey,
+        random: &dyn Random,
+    ) -> Result<Sealed, UnsealError> {
+        self.open(name, sealed).map(|plain| to.seal(name, &plain, random))
+    }
+}
+
+/// The id of a key: it tells keys apart without telling anything of them, as a hash of a hash is no oracle for 256 bits.
+pub(crate) fn id_of(prefix: &str, bytes: &[u8; BYTES]) -> String {
+    let hash = digest::digest(&digest::SHA256, digest::digest(&digest::SHA256, bytes).as_ref());
+    hash.as_ref()[..6].iter().fold(prefix.to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }
 
 /// Writes a file that is there whole or not at all, also after a loss of power: what is sealed under a master key that

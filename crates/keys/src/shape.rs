@@ -164,6 +164,22 @@ pub fn redacted(key: &Secret) -> String {
     format!("{head}****{tail}")
 }
 
+/// Beginnings of the API's own keys, which tell their kind and nothing else.
+const FOREIGN_PREFIXES: [&str; 5] = ["sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-", "sk-"];
+/// Of a foreign key with fewer characters nothing is shown.
+const FOREIGN_CHARS_MIN: usize = 24;
+
+/// A key of somebody else's shape as lists show it: its kind where it is known, stars, the last four.
+pub fn redacted_foreign(key: &Secret) -> String {
+    let text = key.expose();
+    if text.len() < FOREIGN_CHARS_MIN {
+        return "****".to_owned();
+    }
+    let head = FOREIGN_PREFIXES.into_iter().find(|prefix| text.starts_with(prefix)).unwrap_or_default();
+    let tail = text.get(text.len() - 4..).unwrap_or_default();
+    format!("{head}****{tail}")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -209,6 +225,19 @@ mod tests {
         assert_eq!(keys.len(), 256);
         let low = shape.mint(Kind::Admin, &Fixed([0; 32]));
         assert!(low.expose().starts_with(&format!("sp-admin_{}", "0".repeat(43))));
+    }
+
+    #[test]
+    fn a_foreign_key_shows_its_kind_and_four_characters_at_most() {
+        for (key, shown) in [
+            ("sk-proj-abc_def_ghi-jkl_mno_pqr_stu_vwxyz", "sk-proj-****wxyz"),
+            ("sk-svcacct-0123456789abcdef0123456789", "sk-svcacct-****6789"),
+            ("0123456789abcdef_0123456789_abcdef", "****cdef"),
+            ("sk-too-short", "****"),
+            ("", "****"),
+        ] {
+            assert_eq!(redacted_foreign(&Secret::new(key)), shown);
+        }
     }
 
     #[test]

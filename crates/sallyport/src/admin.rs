@@ -12,8 +12,9 @@ use serde_json::json;
 use store::{Registry, SystemClock};
 
 use crate::api::Gate;
+use crate::config::Config;
 use crate::serve::secret;
-use crate::vault;
+use crate::vault::{self, MasterSource};
 
 /// Arguments of `admin`.
 #[derive(Debug, Args)]
@@ -43,6 +44,9 @@ enum Action {
         /// Data folder of the gate.
         #[arg(long, env = "SALLYPORT_DATA", default_value = "sallyport-data", value_name = "DIR")]
         data: PathBuf,
+        /// Configuration file of the gate, where it names the command that gives the master key.
+        #[arg(long, env = "SALLYPORT_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
         /// What the gate's keys begin with, where it is configured (key_prefix).
         #[arg(long, default_value = "sp-", value_name = "PREFIX")]
         key_prefix: String,
@@ -71,16 +75,17 @@ impl Admin {
                 let gone = gate.call(Method::DELETE, &format!("/admin_api_keys/{key}"), None)?;
                 gate.tell(&gone, &format!("{key} is revoked"));
             }
-            Action::Recover { data, key_prefix } => {
+            Action::Recover { data, config, key_prefix } => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(recover(data, key_prefix))?;
+                let config = config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+                runtime.block_on(recover(data, &config, key_prefix))?;
             }
         }
         Ok(())
     }
 }
 
-async fn recover(data: &Path, key_prefix: &str) -> Result<()> {
+async fn recover(data: &Path, config: &Config, key_prefix: &str) -> Result<()> {
     anyhow::ensure!(data.is_dir(), "{} is not a folder: name the gate's data folder with --data", data.display());
     let shape = keys::Shape::new(key_prefix).context("--key-prefix must be 1 to 16 letters, digits, `-` or `_`")?;
     let store = Sqlite::open(data).await?;
@@ -89,7 +94,8 @@ async fn recover(data: &Path, key_prefix: &str) -> Result<()> {
         "{} holds no gate yet: start it once with `sallyport serve`",
         data.display()
     );
-    let master = vault::master_key(data, secret("SALLYPORT_MASTER_KEY").as_ref(), &SystemRandom)?;
+    let master = MasterSource::find(&config.vault, data, secret("SALLYPORT_MASTER_KEY"))?;
+    let master = master.open(&store, &SystemRandom).await?;
     let pepper = vault::pepper(&store, &master, &SystemRandom).await?;
     let key = Console::recover(&store, &pepper, &shape, &SystemClock, &SystemRandom).await?;
     store.close().await;

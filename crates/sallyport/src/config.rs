@@ -1,7 +1,7 @@
 //! Configuration as it is written: a TOML file, overridden by environment and flags. What it means is made of it in
 //! [`Config::settings`]; an error names the field and says what it takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
 use crate::key_delivery::DeliveryConfig;
+use crate::sources::SourceConfig;
 
 /// Where requests go when only a key is given.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
@@ -66,6 +67,37 @@ pub(crate) struct Config {
     pub(crate) leaks: LeaksConfig,
     /// Where new secrets of rotated keys may go.
     pub(crate) key_delivery: Vec<DeliveryConfig>,
+    /// Master key and upstream keys.
+    pub(crate) vault: VaultConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VaultConfig {
+    /// Program that prints the master key. Default: `SALLYPORT_MASTER_KEY`, or the file in the data folder.
+    pub(crate) master_key_command: Option<Vec<String>>,
+    /// Program that prints the new one, for `sallyport vault rewrap`.
+    pub(crate) new_master_key_command: Option<Vec<String>>,
+    /// Hosts that upstreams made over the API may name. Default: OpenAI's.
+    pub(crate) upstream_hosts: Option<Vec<String>>,
+    /// Seconds after which programs among the sources are run again. Default 300.
+    source_refresh: Option<f64>,
+    /// Where upstream keys come from that the API refers to by name.
+    pub(crate) sources: BTreeMap<String, SourceConfig>,
+}
+
+impl VaultConfig {
+    /// How often programs among the sources are run.
+    pub(crate) fn source_refresh(&self) -> Result<Duration> {
+        let seconds = self.source_refresh.unwrap_or(300.0);
+        ensure!((1.0..=86_400.0).contains(&seconds), "vault.source_refresh: must be from 1 to 86400 seconds");
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// How long such a program may take.
+    pub(crate) fn command_time_max(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 }
 
 #[derive(Debug, Deserialize)]

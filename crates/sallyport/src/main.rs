@@ -3,15 +3,18 @@
 mod admin;
 mod alert;
 mod api;
+mod command;
 mod config;
 mod days;
 mod estimate;
 mod finding;
+mod harden;
 mod hold;
 mod incident;
 mod key;
 mod key_delivery;
 mod key_watch;
+mod keyring;
 mod leaks;
 mod limit;
 mod model;
@@ -21,13 +24,21 @@ mod project;
 mod provider;
 mod serve;
 mod service_account;
+mod sources;
+mod upstream;
 mod usage;
 mod vault;
 mod webhook;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Every block is wiped when it is freed: headers, buffers of connections and parsed bodies hold copies of keys that no
+/// type of ours could wipe.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<System> = zeroizing_alloc::ZeroAlloc(System);
 
 /// A gate between your applications and the OpenAI API.
 ///
@@ -83,6 +94,10 @@ enum Command {
     Webhook(webhook::Webhook),
     /// Prices: list, set and remove on a running gate; `check` works offline.
     Price(price::Price),
+    /// Upstreams and their keys: list, add, disable, remove, rotate; which of them a project uses.
+    Upstream(upstream::Upstream),
+    /// The vault that upstream keys are sealed in: its state, and another master key. Works offline.
+    Vault(vault::Vault),
     /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
     Admin(admin::Admin),
 }
@@ -102,6 +117,8 @@ fn main() -> ExitCode {
         Command::Alert(alert) => alert.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Price(price) => price.run(),
+        Command::Upstream(upstream) => upstream.run(),
+        Command::Vault(vault) => vault.run(),
         Command::Admin(admin) => admin.run(),
     };
     match result {

@@ -4,24 +4,31 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
-use console::{Console, Keeping, ProviderReports, Started};
+use console::{Console, Keeping, ProviderReports, Started, UpstreamsInForce};
+use gateway::settings::Settings;
+use gateway::upstreams::Upstreams;
 use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
-use keys::{Random, Secret, SystemRandom};
+use keys::{DataKey, Random, Secret, SystemRandom};
 use ledger::Ledger;
 use socket2::{Domain, Socket, Type};
 use store::{Clock, Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::harden::harden;
 use crate::key_delivery::KeyDeliveries;
 use crate::key_watch::KeyWatch;
+use crate::keyring::{Hosts, Keyring};
 use crate::leaks::GithubKeys;
 use crate::provider::Provider;
+use crate::sources::{LOOK_INTERVAL, Sources};
+use crate::vault::MasterSource;
 use crate::{leaks, model, money, vault};
 
 /// Connections that may wait to be accepted: a burst of clients after a restart.
@@ -107,7 +114,8 @@ impl Serve {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Arc::new(Sqlite::open(&data).await?);
-        let master = Arc::new(vault::master_key(&data, self.master_key.as_ref(), &*random)?);
+        let master = MasterSource::find(&config.vault, &data, self.master_key.clone())?;
+        let master = Arc::new(master.open(&*store, &*random).await?);
         let pepper = vault::pepper(&*store, &master, &*random).await?;
         let (records, started) = match store.load().await? {
             Some(records) => (records, None),
@@ -119,9 +127,11 @@ impl Serve {
         if let (Some(path), Some(started)) = (&self.bootstrap_json, &started) {
             write_bootstrap(path, &url, started)?;
         }
+        let data_key = vault::data_key(&*store, &records.organization.id, &master, &*random).await?;
         let prices = money::prices(&config, &records, clock.unix_seconds())?;
         let ledger = Ledger::new(records.limits.clone(), clock.clone(), config.money.patience()?);
         let directory = Arc::new(Directory::new(records));
+        let keyring = keyring(&config, &settings, &directory, data_key).await?;
         let (password, outside) = (self.smtp_password.clone(), (clock.clone(), random.clone()));
         let notifier = money::notifier(&config, password, &store, &directory, &master, outside.0, outside.1)?;
         let waker = notifier.waker();
@@ -132,7 +142,7 @@ impl Serve {
             provider: self.provider(&config)?,
         };
         let keeping = Keeping::open(store.clone(), store.clone(), deliveries).await?;
-        let console = Arc::new(Console::new(
+        let console = Console::new(
             store.clone(),
             Arc::clone(&directory),
             vault::pepper(&*store, &master, &*random).await?,
@@ -150,7 +160,15 @@ impl Serve {
             },
             keeping,
             exposure,
-        ));
+        );
+        let vault = console::Vault {
+            data_key: Arc::clone(&keyring.data_key),
+            in_force: keyring.clone(),
+            administration: Some(keyring.clone()),
+        };
+        let console = Arc::new(console.with_vault(vault));
+        tokio::spawn(follow_sources(Arc::clone(&keyring), config.vault.source_refresh()?));
+        tokio::spawn(follow_rotations(Arc::clone(&console)));
         let local = self.local_model(&config, &data);
         let (log, writer) = match config.request_log.unwrap_or(true) {
             true => RequestLog::to(Box::new(std::io::stdout())).map(|(log, writer)| (log, Some(writer)))?,
@@ -164,8 +182,22 @@ impl Serve {
         let control: Arc<dyn ControlPlane> = Arc::new(Control { console: Arc::clone(&console), github });
         let (owners, (alarms, alarmed)) = (store.clone(), Alarms::new());
         let watch = (Arc::clone(&directory), Arc::clone(&clock));
-        let parts =
-            Parts { settings, directory, shape, pepper, owners, ledger, prices, control, local, clock, log, alarms };
+        let upstreams = Arc::clone(&keyring.upstreams);
+        let parts = Parts {
+            settings,
+            directory,
+            upstreams,
+            shape,
+            pepper,
+            owners,
+            ledger,
+            prices,
+            control,
+            local,
+            clock,
+            log,
+            alarms,
+        };
         let gate = Gate::new(parts);
         let (stop_watch, watch_stopped) = watch::channel(false);
         let watch = KeyWatch { gate: Arc::clone(&gate), console, directory: watch.0, clock: watch.1 };
@@ -222,12 +254,67 @@ fn bind(address: SocketAddr) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// Leaves no trace of secrets in a crash: no core file, and no other process of the same user may read the memory.
-fn harden() -> Result<()> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .context("cannot set the core limit to 0")?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot make the process not dumpable")
+/// Upstreams with their keys, opened or read, and in force.
+async fn keyring(
+    config: &Config,
+    settings: &Settings,
+    directory: &Arc<Directory>,
+    data_key: DataKey,
+) -> Result<Arc<Keyring>> {
+    let sources = Sources::new(&config.vault.sources, config.vault.command_time_max());
+    sources.read(true).await;
+    let default = settings.upstream.as_ref();
+    let keyring = Arc::new(Keyring {
+        directory: Arc::clone(directory),
+        data_key: Arc::new(data_key),
+        upstreams: Upstreams::new(settings),
+        sources: Arc::new(sources),
+        tls: config.upstream.client_tls()?,
+        hosts: Hosts::new(config.vault.upstream_hosts.as_deref(), default),
+        default_address: default.map(|at| format!("{}://{}{}", at.scheme, at.authority, at.base_path)),
+        problems: Mutex::default(),
+    });
+    keyring.renew();
+    Ok(keyring)
+}
+
+/// How often rotations under way are looked at.
+const ROTATION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Carries rotations of upstream keys on, from wherever they are.
+async fn follow_rotations(console: Arc<Console>) {
+    loop {
+        let (lines, is_moving) = console.advance_rotations().await;
+        for line in lines {
+            if line.is_problem {
+                tracing::warn!("{}", line.words);
+            } else {
+                tracing::info!("{}", line.words);
+            }
+        }
+        if !is_moving {
+            tokio::select! {
+                () = tokio::time::sleep(ROTATION_INTERVAL) => {}
+                () = console.rotation_wanted() => {}
+            }
+        }
+    }
+}
+
+/// Puts in force what sources say anew: files that change, programs every so often.
+async fn follow_sources(keyring: Arc<Keyring>, refresh: Duration) {
+    let mut last_run = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let with_commands = last_run.elapsed() >= refresh;
+        if with_commands {
+            last_run = Instant::now();
+        }
+        if keyring.sources.read(with_commands).await {
+            tracing::info!("an upstream key's source has another value: it is in force");
+            keyring.renew();
+        }
+    }
 }
 
 fn log_to_stderr(filter: &str) -> Result<()> {
@@ -266,7 +353,7 @@ fn greet(
     url: &str,
     started: Option<&Started>,
     bootstrap: Option<&Path>,
-    settings: &gateway::settings::Settings,
+    settings: &Settings,
     local: &Local,
     data: &Path,
 ) {

@@ -7,6 +7,7 @@ mod incidents;
 mod money;
 mod outbox;
 mod reports;
+mod upstreams;
 
 pub use findings::{findings_are_counted_and_paged, uses_are_added_and_never_go_back};
 pub use incidents::{an_incident_is_one_act, incidents_are_listed_and_closed, secrets_are_known_after_their_end};
@@ -18,6 +19,7 @@ pub use reports::{
     Rows, an_estimated_row_is_lowered_once, costs_of_rows, reports_agree, reports_are_the_sums_of_the_rows,
     rows_read_back, usage_of_rows,
 };
+pub use upstreams::what_is_under_the_master_key_is_rewrapped_as_one;
 
 use std::collections::BTreeMap;
 
@@ -168,6 +170,7 @@ fn acts() -> Vec<Act> {
     ];
     acts.extend(incidents::acts());
     acts.extend(money::acts());
+    acts.extend(upstreams::acts());
     acts
 }
 
@@ -220,6 +223,7 @@ pub async fn acts_are_stored_and_the_directory_agrees(store: &dyn Registry) {
             alerts: snapshot.alerts.values().cloned().collect(),
             webhooks: snapshot.webhooks.values().cloned().collect(),
             prices: snapshot.prices.values().cloned().collect(),
+            upstreams: (*snapshot.upstreams).clone(),
         };
         for records in [&mut loaded, &mut held] {
             records.projects.sort_by(|one, two| one.id.cmp(&two.id));
@@ -249,7 +253,8 @@ pub async fn an_act_and_its_event_are_one(store: &dyn Registry) {
     let orphan = recorded(Act::CreateKey(key("key_orphan", Some("proj_none"), None)), 4, "project.created");
     let lost = recorded(Act::CreateKey(key("key_lost", Some("proj_a"), Some("svc_acct_none"))), 5, "project.created");
     let gone = recorded(Act::DeleteKey(KeyId::new("key_none")), 6, "project.created");
-    let money = (7..).zip(money::impossible_acts()).map(|(number, act)| recorded(act, number, "project.created"));
+    let others = money::impossible_acts().into_iter().chain(upstreams::impossible_acts());
+    let money = (7..).zip(others).map(|(number, act)| recorded(act, number, "project.created"));
     for refused in [twice, taken, orphan, lost, gone].into_iter().chain(money) {
         let result = store.commit(&refused).await;
         assert!(matches!(result, Err(StoreError::Conflict(_))), "{:?}: {result:?}", refused.act());

@@ -22,6 +22,7 @@ use crate::incidents::KeyEnd;
 use crate::money::PriceOverride;
 use crate::ports::{Act, Records};
 use crate::records::{Key, KeyId, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId};
+use crate::upstreams::UpstreamRecords;
 
 use order::Order;
 pub use order::Span;
@@ -108,6 +109,8 @@ pub struct Snapshot {
     pub webhooks: Arc<BTreeMap<String, Webhook>>,
     /// The operator's prices by model.
     pub prices: Arc<BTreeMap<String, PriceOverride>>,
+    /// Upstreams, their keys and policies.
+    pub upstreams: Arc<UpstreamRecords>,
 }
 
 impl Snapshot {
@@ -198,6 +201,7 @@ impl Directory {
             alerts: Arc::new(records.alerts.into_iter().map(|alert| (alert.id.clone(), alert)).collect()),
             webhooks: Arc::new(records.webhooks.into_iter().map(|webhook| (webhook.id.clone(), webhook)).collect()),
             prices: Arc::new(records.prices.into_iter().map(|prices| (prices.model.clone(), prices)).collect()),
+            upstreams: Arc::new(records.upstreams),
         };
         for project in records.projects {
             put_project(&mut snapshot, &mut order, project);
@@ -308,6 +312,7 @@ impl Directory {
             Act::DeleteWebhook(id) => drop(Arc::make_mut(&mut next.webhooks).remove(&id)),
             Act::PutPrices(prices) => drop(Arc::make_mut(&mut next.prices).insert(prices.model.clone(), prices)),
             Act::DeletePrices(model) => drop(Arc::make_mut(&mut next.prices).remove(&model)),
+            Act::Upstream(act) => Arc::make_mut(&mut next.upstreams).apply(act),
         }
         self.current.store(Arc::new(next));
         tripped.iter().for_each(|entry| entry.revocation.trip());

@@ -21,6 +21,7 @@ mod ports;
 mod records;
 mod reports;
 mod triggered;
+mod upstreams;
 mod usage;
 
 pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
@@ -44,4 +45,8 @@ pub use records::{
 };
 pub use reports::{CostSum, Grouping, ReportFilter, ReportQuery, Reports, UsageSum, Width};
 pub use triggered::SpendAlertTriggered;
+pub use upstreams::{
+    Administration, Material, Rotation, RotationState, Upstream, UpstreamAct, UpstreamKey, UpstreamKeyState,
+    UpstreamPolicy, UpstreamRecords,
+};
 pub use usage::{Certainty, CostLine, UsageKind, UsageRow};

@@ -12,6 +12,7 @@ use crate::money::PriceOverride;
 use crate::records::{
     AuditEvent, Key, KeyId, ObjectOwner, Organization, Project, ProjectId, ServiceAccount, ServiceAccountId,
 };
+use crate::upstreams::{UpstreamAct, UpstreamRecords};
 
 /// The store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,8 @@ pub enum Act {
     },
     /// An incident begins, goes on or ends, with what is done about its key.
     PutIncident(Box<IncidentChange>),
+    /// What is done about upstreams and their keys.
+    Upstream(UpstreamAct),
 }
 
 impl Act {
@@ -126,6 +129,7 @@ impl Act {
             Act::DeletePrices(model) => vec![("prices.deleted", model.as_str())],
             Act::LowerEstimate { id, .. } => vec![("estimate.lowered", id.as_str())],
             Act::PutIncident(change) => change.events(),
+            Act::Upstream(act) => act.events(),
         }
     }
 }
@@ -187,6 +191,8 @@ pub struct Records {
     pub webhooks: Vec<Webhook>,
     /// The operator's prices.
     pub prices: Vec<PriceOverride>,
+    /// Upstreams, their keys and policies.
+    pub upstreams: UpstreamRecords,
 }
 
 /// Which audit events, newest first.
@@ -286,6 +292,19 @@ pub trait Seals: Send + Sync {
     /// # Errors
     /// When the name is taken or nothing can be written.
     async fn keep(&self, name: &str, sealed: &Sealed) -> Result<(), StoreError>;
+
+    /// Everything that is sealed under the master key, wherever it is, by the name that it is sealed under.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn under_master_key(&self) -> Result<Vec<(String, Sealed)>, StoreError>;
+
+    /// Puts values in the place of those of the same names, all or none, with an audit event. A conflict when they are
+    /// not all that is under the master key, or one of them is not there any more.
+    ///
+    /// # Errors
+    /// Then nothing was changed.
+    async fn rewrap(&self, values: &[(String, Sealed)], event: &AuditEvent) -> Result<(), StoreError>;
 }
 
 /// The time of day; passed in, so that tests can set it.

@@ -1,5 +1,6 @@
 //! What the upstream answers: by path, deterministic, with usage by [`crate::tokens`].
 
+mod administration;
 mod audio;
 mod chat;
 mod decisions;
@@ -15,6 +16,7 @@ mod usage;
 
 use serde_json::{Value, json};
 
+pub(crate) use administration::Administration;
 pub(crate) use fast::{Fast, fast};
 pub(crate) use objects::Objects;
 
@@ -143,6 +145,10 @@ pub(crate) fn answer(request: &Request<'_>, script: &Script, shared: &Shared) ->
     let mut reply = match refused(request, shared) {
         Some(reply) => reply,
         None => scripted(request, script, shared).unwrap_or_else(|| {
+            let is_administered = shared.state().administration.admin_key.is_some();
+            if is_administered && administration::concerns(request.path) {
+                return administration::serve(request, shared);
+            }
             metered(request, script, shared).unwrap_or_else(|| objects::serve(request, script, shared))
         }),
     };
@@ -191,9 +197,14 @@ fn usual_headers(request: &Request<'_>) -> Vec<(String, String)> {
 
 /// 401 for a wrong key, in the service's words.
 fn refused(request: &Request<'_>, shared: &Shared) -> Option<Reply> {
-    let key = shared.key.as_ref()?;
     let sent = request.header("authorization").unwrap_or_default().trim_start_matches("Bearer ");
-    if sent == key {
+    let state = shared.state();
+    let is_known = match &state.administration.admin_key {
+        Some(admin_key) if administration::concerns(request.path) => sent == admin_key,
+        _ => state.knows(sent),
+    };
+    drop(state);
+    if is_known {
         return None;
     }
     let masked: String = sent.chars().take(8).chain("****".chars()).chain(sent.chars().rev().take(4)).collect();

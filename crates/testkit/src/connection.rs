@@ -90,16 +90,16 @@ impl Connection {
 
     /// Whether a load test's short cut may be taken: nothing is recorded, nothing is scripted.
     fn is_fast(&self, head: &Head) -> bool {
-        let is_known = |key: &String| {
-            head.header("authorization").is_some_and(|sent| sent.trim_start_matches("Bearer ") == key.as_str())
-        };
+        let sent = head.header("authorization").unwrap_or_default().trim_start_matches("Bearer ");
         !self.shared.record
             && head.target == "/v1/chat/completions"
             && head.length.is_some()
             && head.header("x-script").is_none()
             && head.header("expect").is_none()
-            && self.shared.key.as_ref().is_none_or(is_known)
-            && self.shared.state().scripts.is_empty()
+            && {
+                let state = self.shared.state();
+                state.scripts.is_empty() && state.knows(sent)
+            }
     }
 
     /// Answers a chat completion from prepared bytes; `false` where it must go the long way.

@@ -57,7 +57,6 @@ impl Default for Options {
 
 /// What all connections share.
 pub(crate) struct Shared {
-    pub(crate) key: Option<String>,
     pub(crate) record: bool,
     pub(crate) fast: answers::Fast,
     pub(crate) state: Mutex<State>,
@@ -71,12 +70,21 @@ pub(crate) struct State {
     pub(crate) objects: answers::Objects,
     pub(crate) books: billing::Books,
     pub(crate) requests: u64,
+    /// Keys that calls must carry, beside those of service accounts; `None` takes any.
+    pub(crate) keys: Option<Vec<String>>,
+    /// Service accounts and their keys.
+    pub(crate) administration: answers::Administration,
 }
 
 impl State {
     /// The record of the request with this number, where it is kept.
     pub(crate) fn recorded(&mut self, number: u64) -> Option<&mut Recorded> {
         self.recorded.iter_mut().rev().find(|recorded| recorded.number == number)
+    }
+
+    /// Whether calls may carry this key.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.iter().any(|known| known == key) || self.administration.knows(key))
     }
 
     pub(crate) fn forget_records(&mut self) {
@@ -105,8 +113,8 @@ impl Upstream {
     /// When the address cannot be listened on: a test cannot go on without it.
     pub fn start(options: Options) -> Upstream {
         let Options { key, record, .. } = options;
-        let (fast, state) = (answers::Fast::default(), Mutex::default());
-        let shared = Arc::new(Shared { key, record, fast, state });
+        let state = State { keys: key.map(|key| vec![key]), ..State::default() };
+        let shared = Arc::new(Shared { record, fast: answers::Fast::default(), state: Mutex::new(state) });
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let mut address = options.listen;
         for _ in 0..options.workers.max(1) {
@@ -131,6 +139,31 @@ impl Upstream {
     /// Adds a script for the next matching requests.
     pub fn script(&self, script: Script) {
         self.shared.state().scripts.push(script);
+    }
+
+    /// Takes these keys from now on, and no other.
+    pub fn set_keys(&self, keys: &[&str]) {
+        self.shared.state().keys = Some(keys.iter().map(|key| (*key).to_owned()).collect());
+    }
+
+    /// Opens the Administration API to this admin key.
+    pub fn administer(&self, admin_key: &str) {
+        self.shared.state().administration.admin_key = Some(admin_key.to_owned());
+    }
+
+    /// Makes a service account with this key in a project; the ids of the account and of the key.
+    pub fn add_service_account(&self, project: &str, name: &str, key: &str) -> (String, String) {
+        self.shared.state().administration.add(project, name, key.to_owned())
+    }
+
+    /// Names of the service accounts that there are.
+    pub fn service_accounts(&self) -> Vec<String> {
+        self.shared.state().administration.names()
+    }
+
+    /// In how many seconds the key of a service account expires, where it does.
+    pub fn expires_in(&self, account_name: &str) -> Option<u64> {
+        self.shared.state().administration.expires_in(account_name)
     }
 
     /// What was recorded so far.

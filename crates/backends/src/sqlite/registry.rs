@@ -11,7 +11,7 @@ use store::{
 };
 
 use super::series::Known;
-use super::{Sqlite, alerts, audit, incidents, keys, limits, outbox, refused, settings, settling, usage};
+use super::{Sqlite, alerts, audit, incidents, keys, limits, outbox, refused, settings, settling, upstreams, usage};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -49,6 +49,7 @@ impl Registry for Sqlite {
             alerts: alerts::load(&mut read).await?,
             webhooks: outbox::load_webhooks(&mut read).await?,
             prices: load_prices(&mut read).await?,
+            upstreams: upstreams::load(&mut read).await?,
         }))
     }
 
@@ -129,6 +130,7 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
         Act::DeletePrices(model) => {
             one(sqlx::query("DELETE FROM price_override WHERE model = ?").bind(model).execute(connection).await)
         }
+        Act::Upstream(act) => upstreams::perform(connection, act).await,
     }
 }
 

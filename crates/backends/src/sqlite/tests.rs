@@ -28,6 +28,7 @@ conforms!(
     audit_events_are_filtered_and_paged,
     the_first_owner_stays,
     sealed_values_are_kept_once,
+    what_is_under_the_master_key_is_rewrapped_as_one,
     a_notice_goes_once_to_each_channel,
     a_delivery_ends_delivered_or_dead,
     findings_are_counted_and_paged,

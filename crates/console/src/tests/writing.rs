@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// What the store holds and what is in force, to be compared.
-async fn both(world: &World) -> (Records, Records) {
+pub(super) async fn both(world: &World) -> (Records, Records) {
     let snapshot = world.console.snapshot();
     let mut held = Records {
         organization: snapshot.organization.clone(),
@@ -16,6 +16,7 @@ async fn both(world: &World) -> (Records, Records) {
         alerts: snapshot.alerts.values().cloned().collect(),
         webhooks: snapshot.webhooks.values().cloned().collect(),
         prices: snapshot.prices.values().cloned().collect(),
+        upstreams: (*snapshot.upstreams).clone(),
     };
     let mut loaded = world.console.registry.load().await.expect("readable").expect("there");
     for records in [&mut held, &mut loaded] {

@@ -60,6 +60,7 @@ fn directory(keys: usize) -> Directory {
         alerts: Vec::new(),
         webhooks: Vec::new(),
         prices: Vec::new(),
+        upstreams: Default::default(),
     })
 }
 
