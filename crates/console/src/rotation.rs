@@ -16,35 +16,26 @@
 //! Left out: the calls themselves ([`UpstreamAdministration`]) and the beat: whoever owns the console calls
 //! [`Console::advance_rotations`].
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod attempts;
+mod turn;
 
 use async_trait::async_trait;
 use keys::Secret;
 use serde_json::{Value, json};
-use store::{
-    Act, Actor, Rotation, RotationState, Upstream, UpstreamAct, UpstreamKey, UpstreamKeyState, UpstreamRecords,
-};
-use tokio::sync::Notify;
+use store::{Act, Actor, Rotation, RotationState, RotationStep, Upstream, UpstreamKey, UpstreamKeyState};
 use wire::refusal::{Reason, Refusal};
 
 use crate::input::{Fields, page_of};
 use crate::upstreams::{PAGES, show_rotation};
 use crate::{Answer, Call, Console, Event, upstream_keys};
+pub(crate) use attempts::Attempts;
+use turn::{Step, Turn};
 
 /// How long requests under way may go on with the old key: as long as the SDKs wait for an answer, and its stream as
 /// long again.
 pub const DRAIN_SECONDS_MAX: i64 = 1_200;
-/// How much later than that the old key expires by itself.
-const EXPIRY_MARGIN_SECONDS: i64 = 3_600;
-/// How long a new key may take to be known everywhere upstream.
-const VERIFY_SECONDS_MAX: i64 = 900;
 /// How often a service account is asked for before it is given up.
 const CREATE_ATTEMPTS_MAX: u32 = 6;
-/// How often an expiry is asked for; without one the old key is deleted all the same.
-const EXPIRE_ATTEMPTS_MAX: u32 = 3;
-/// Longest wait between two attempts.
-const RETRY_SECONDS_MAX: i64 = 600;
 /// After a rotation by schedule that failed, the next begins so much later.
 const SCHEDULE_RETRY_SECONDS: i64 = 3_600;
 /// Finished rotations of an upstream that are kept.
@@ -117,157 +108,6 @@ fn problem(words: String) -> RotationNews {
     RotationNews { words, is_problem: true }
 }
 
-/// What is remembered of rotations between two attempts. A new process tries at once.
-#[derive(Default)]
-pub(crate) struct Attempts {
-    by_rotation: Mutex<HashMap<String, Attempt>>,
-    wanted: Notify,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Attempt {
-    state: Option<RotationState>,
-    count: u32,
-    not_before: i64,
-    words: String,
-}
-
-impl Attempts {
-    /// Notes a failed attempt in a state; the how manieth it was.
-    fn note(&self, rotation: &Rotation, words: &str, now: i64) -> u32 {
-        let mut attempts = self.by_rotation.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = attempts.entry(rotation.id.clone()).or_default();
-        if attempt.state != Some(rotation.state) {
-            *attempt = Attempt { state: Some(rotation.state), ..Attempt::default() };
-        }
-        attempt.count = attempt.count.saturating_add(1);
-        attempt.not_before = now + (1_i64 << (attempt.count - 1).min(16)).min(RETRY_SECONDS_MAX);
-        words.clone_into(&mut attempt.words);
-        attempt.count
-    }
-
-    fn of(&self, rotation: &Rotation) -> Option<Attempt> {
-        let attempts = self.by_rotation.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.get(&rotation.id).filter(|attempt| attempt.state == Some(rotation.state)).cloned()
-    }
-
-    fn forget(&self, rotation: &str) {
-        self.by_rotation.lock().unwrap_or_else(PoisonError::into_inner).remove(rotation);
-    }
-}
-
-/// What came of a step.
-enum Step {
-    /// The rotation comes into another state.
-    To(Box<UpstreamAct>),
-    /// Not yet.
-    Wait,
-    /// It failed, and is tried again.
-    Again(String),
-}
-
-/// A rotation under way, with all that its next step takes.
-struct Turn<'a> {
-    rotation: &'a Rotation,
-    upstream: &'a Upstream,
-    records: &'a UpstreamRecords,
-    administration: &'a dyn UpstreamAdministration,
-    now: i64,
-}
-
-impl Turn<'_> {
-    fn next(&self, state: RotationState) -> Rotation {
-        Rotation { state, changed_at: self.now, ..self.rotation.clone() }
-    }
-
-    fn old_key(&self) -> Option<&UpstreamKey> {
-        self.records.keys.get(&self.rotation.old_key)
-    }
-
-    fn new_key(&self) -> Option<&UpstreamKey> {
-        self.records.keys.get(self.rotation.new_key.as_ref()?)
-    }
-
-    /// Gives up: what was made goes, the old key stays.
-    fn abandon(&self, words: &str) -> Step {
-        let message = Some(words.to_owned());
-        Step::To(Box::new(UpstreamAct::only(Rotation { message, ..self.next(RotationState::Abandoning) })))
-    }
-
-    /// Deletes accounts of the rotation's own name.
-    async fn clean_up(&self) -> Result<(), AdministrationFault> {
-        for account in self.administration.accounts_named(self.upstream, &self.rotation.account_name).await? {
-            self.administration.delete_account(self.upstream, &account).await?;
-        }
-        Ok(())
-    }
-
-    async fn abandoning(&self) -> Step {
-        match self.clean_up().await {
-            Err(fault) => Step::Again(fault.words),
-            Ok(()) => Step::To(Box::new(UpstreamAct::Rotate {
-                rotation: self.next(RotationState::Failed),
-                created: None,
-                updated: Vec::new(),
-                deleted: self.new_key().map(|key| key.id.clone()),
-                forgotten: None,
-            })),
-        }
-    }
-
-    async fn verifying(&self) -> Step {
-        let (Some(old), Some(new)) = (self.old_key(), self.new_key()) else {
-            return self.abandon("a key of this rotation is not in the vault any more");
-        };
-        let words = match self.administration.key_works(self.upstream, new).await {
-            Ok(true) => {
-                let enabled = UpstreamKey { state: UpstreamKeyState::Enabled, ..new.clone() };
-                let draining = UpstreamKey { state: UpstreamKeyState::Draining, ..old.clone() };
-                return Step::To(Box::new(UpstreamAct::Rotate {
-                    rotation: self.next(RotationState::Expiring),
-                    created: None,
-                    updated: vec![enabled, draining],
-                    deleted: None,
-                    forgotten: None,
-                }));
-            }
-            Ok(false) => "the upstream does not know the new key yet".to_owned(),
-            Err(fault) => fault.words,
-        };
-        if self.now - self.rotation.changed_at < VERIFY_SECONDS_MAX { Step::Again(words) } else { self.abandon(&words) }
-    }
-
-    async fn expiring(&self, attempts: u32) -> Step {
-        let next = || Step::To(Box::new(UpstreamAct::only(self.next(RotationState::Draining))));
-        let Some(key_id) = self.old_key().and_then(|key| key.upstream_key_id.as_deref()) else { return next() };
-        let seconds = DRAIN_SECONDS_MAX + EXPIRY_MARGIN_SECONDS;
-        match self.administration.expire_key(self.upstream, key_id, seconds).await {
-            Err(fault) if fault.is_passing && attempts < EXPIRE_ATTEMPTS_MAX => Step::Again(fault.words),
-            // Not every upstream has it.
-            Ok(()) | Err(_) => next(),
-        }
-    }
-
-    async fn deleting(&self) -> Step {
-        let old = self.old_key();
-        let account = old.and_then(|key| key.service_account.as_deref());
-        if let Some(account) = account
-            && let Err(fault) = self.administration.delete_account(self.upstream, account).await
-        {
-            return Step::Again(fault.words);
-        }
-        let by_hand = || "The old key's service account is not known: delete the key upstream by hand.".to_owned();
-        let message = account.is_none().then(by_hand);
-        Step::To(Box::new(UpstreamAct::Rotate {
-            rotation: Rotation { message, ..self.next(RotationState::Completed) },
-            created: None,
-            updated: Vec::new(),
-            deleted: old.map(|key| key.id.clone()),
-            forgotten: None,
-        }))
-    }
-}
-
 impl Console {
     /// Waits until a rotation is begun by a call.
     pub async fn rotation_wanted(&self) {
@@ -300,7 +140,7 @@ impl Console {
                         rotation.upstream
                     )));
                 }
-                Step::To(act) => match self.commit_step(&rotation, *act).await {
+                Step::To(step) => match self.commit_step(&rotation, *step).await {
                     Ok(line) => {
                         is_moving = true;
                         words.extend(line);
@@ -356,12 +196,9 @@ impl Console {
             upstream_key_id: Some(account.key_id),
             created_at: turn.now,
         };
-        Step::To(Box::new(UpstreamAct::Rotate {
-            rotation: Rotation { new_key: Some(id), ..turn.next(RotationState::Verifying) },
+        Step::To(Box::new(RotationStep {
             created: Some(key),
-            updated: Vec::new(),
-            deleted: None,
-            forgotten: None,
+            ..RotationStep::only(Rotation { new_key: Some(id), ..turn.next(RotationState::Verifying) })
         }))
     }
 
@@ -371,18 +208,18 @@ impl Console {
         // A key that is not in force, since it cannot be opened, has no requests under way either.
         let is_drained = standing.is_none_or(|standing| standing.in_flight == 0);
         if is_drained || turn.now - turn.rotation.changed_at >= DRAIN_SECONDS_MAX {
-            return Step::To(Box::new(UpstreamAct::only(turn.next(RotationState::Deleting))));
+            return Step::To(Box::new(RotationStep::only(turn.next(RotationState::Deleting))));
         }
         Step::Wait
     }
 
     /// Writes a step down, unless somebody else was faster. Calls that write come one after the other.
-    async fn commit_step(&self, before: &Rotation, act: UpstreamAct) -> Result<Option<RotationNews>, Refusal> {
+    async fn commit_step(&self, before: &Rotation, step: RotationStep) -> Result<Option<RotationNews>, Refusal> {
         let _one_at_a_time = self.writing.lock().await;
         if self.snapshot().upstreams.rotations.get(&before.id) != Some(before) {
             return Ok(None);
         }
-        let UpstreamAct::Rotate { rotation, created, updated, deleted, .. } = &act else { return Ok(None) };
+        let RotationStep { rotation, created, updated, deleted, .. } = &step;
         let mut events = vec![event(rotation)];
         events.extend(created.iter().map(|key| upstream_keys::event("upstream_key.created", key)));
         events.extend(updated.iter().map(|key| upstream_keys::event("upstream_key.updated", key)));
@@ -393,7 +230,7 @@ impl Console {
         let line =
             format!("rotation {} of upstream {} is {}{message}", rotation.id, rotation.upstream, rotation.state.word());
         let is_problem = rotation.message.is_some();
-        self.commit(Actor::Local, Act::Upstream(act), events).await?;
+        self.commit(Actor::Local, Act::Upstream(step.into()), events).await?;
         self.attempts.forget(&before.id);
         Ok(Some(RotationNews { words: line, is_problem }))
     }
@@ -450,14 +287,8 @@ impl Console {
             message: None,
         };
         let forgotten = known.first().filter(|_| known.len() >= ROTATIONS_KEPT).map(|oldest| oldest.id.clone());
-        let act = UpstreamAct::Rotate {
-            rotation: rotation.clone(),
-            created: None,
-            updated: Vec::new(),
-            deleted: None,
-            forgotten,
-        };
-        self.commit(actor, Act::Upstream(act), vec![event(&rotation)]).await?;
+        let step = RotationStep { forgotten, ..RotationStep::only(rotation.clone()) };
+        self.commit(actor, Act::Upstream(step.into()), vec![event(&rotation)]).await?;
         self.attempts.wanted.notify_one();
         Ok(rotation)
     }
@@ -485,6 +316,14 @@ impl Console {
         let key = key.ok_or_else(|| fields.wrong("key_id", "must be a key of this upstream that is enabled"))?;
         let rotation = self.begin_rotation(call.actor(), &upstream.id, &key.id).await?;
         Ok(self.shown_rotation(&rotation))
+    }
+
+    /// What stopped an upstream's rotation may be mended: it does not wait for its next attempt.
+    pub(crate) fn try_rotation_again(&self, upstream: &str) {
+        if let Some(rotation) = self.snapshot().upstreams.rotation_under_way(upstream) {
+            self.attempts.forget(&rotation.id);
+            self.attempts.wanted.notify_one();
+        }
     }
 
     pub(crate) fn list_rotations(&self, call: &Call<'_>) -> Answer {

@@ -241,7 +241,8 @@ impl Console {
             return Err(Refusal::new(Reason::UnsupportedParameter, words).param("url"));
         }
         fields.only(&["name", "organization", "project", "rotate_every_days", "administration", "status"])?;
-        self.refuse_during_rotation(&upstream.id)?;
+        let administered = |upstream: &Upstream| upstream.administration.as_ref().map(|given| given.project.clone());
+        let project = administered(&upstream);
         if fields.has("name") {
             upstream.name = fields.name()?;
         }
@@ -252,9 +253,14 @@ impl Console {
             Some(_) => return Err(fields.wrong("status", "must be enabled or disabled")),
         }
         self.read_upstream(&mut upstream, &fields)?;
+        if administered(&upstream) != project {
+            // What it has made is where it was made. Another admin key is what may mend it.
+            self.refuse_during_rotation(&upstream.id)?;
+        }
         let updated = event("upstream.updated", &upstream);
         let act = Act::Upstream(UpstreamAct::Update(upstream.clone()));
         self.commit(call.actor(), act, vec![updated]).await?;
+        self.try_rotation_again(&upstream.id);
         Ok(show(&upstream, &self.snapshot().upstreams))
     }
 

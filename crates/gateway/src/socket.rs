@@ -7,11 +7,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use futures_util::task::AtomicWaker;
 use store::Revocation;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,8 +50,8 @@ pub(crate) struct ConnectionState {
     vouched: AtomicBool,
     command: AtomicU8,
     waker: AtomicWaker,
-    /// The key that authenticated on it last. No two tasks of a connection run at once, so nobody waits for it.
-    key: Mutex<Option<Arc<Revocation>>>,
+    /// Whether the key that authenticated on it last was revoked.
+    key: ArcSwapOption<Revocation>,
     /// How often the sweeper has seen it with a revoked key.
     revoked_sweeps: AtomicU8,
 }
@@ -71,27 +72,23 @@ impl ConnectionState {
             vouched: AtomicBool::new(false),
             command: AtomicU8::new(Command::GoOn as u8),
             waker: AtomicWaker::new(),
-            key: Mutex::new(None),
+            key: ArcSwapOption::empty(),
             revoked_sweeps: AtomicU8::new(0),
         }
     }
 
     /// Notes the key that a request on this connection came with.
     pub(crate) fn authenticated(&self, revocation: &Arc<Revocation>) {
-        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        if !key.as_ref().is_some_and(|known| Arc::ptr_eq(known, revocation)) {
-            *key = Some(Arc::clone(revocation));
+        // Nearly always it is the one before.
+        if !self.key.load().as_ref().is_some_and(|known| Arc::ptr_eq(known, revocation)) {
+            self.key.store(Some(Arc::clone(revocation)));
         }
     }
 
     /// Whether the connection is one of a revoked key, and has had time for its last words. Its buffers hold the key for
     /// as long as it is open.
     fn is_revoked(&self) -> bool {
-        let is_revoked = || {
-            let key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-            key.as_ref().is_some_and(|revocation| revocation.is_revoked())
-        };
-        if !is_revoked() {
+        if !self.key.load().as_ref().is_some_and(|revocation| revocation.is_revoked()) {
             self.revoked_sweeps.store(0, Relaxed);
             return false;
         }

@@ -135,7 +135,7 @@ impl Route {
             return 0;
         }
         let turn = self.turn.fetch_add(1, Relaxed).wrapping_mul(0x9E37_79B9);
-        let mut at = u64::from(turn) * u64::from(self.weights) >> 32;
+        let mut at = (u64::from(turn) * u64::from(self.weights)) >> 32;
         let reached = self.members.iter().position(|(_, weight)| {
             let is_here = at < u64::from(*weight);
             at = at.saturating_sub(u64::from(*weight));
@@ -283,9 +283,12 @@ impl Upstreams {
             routes.targets.insert(Arc::clone(&target.id), target);
         }
         for policy in policies {
-            let target = |(id, weight): &(String, u32)| Some((Arc::clone(routes.targets.get(id.as_str())?), *weight));
-            let members: Vec<_> = policy.members.iter().filter_map(target).collect();
-            // Without one it stays a policy: nothing of the project goes to the default instead.
+            // One that is not in force keeps its place, with no key: were the home left out, the next would be taken for it.
+            let target = |(id, weight): &(String, u32)| {
+                let nowhere = || Arc::new(Target::new(id.as_str().into(), None));
+                (routes.targets.get(id.as_str()).cloned().unwrap_or_else(nowhere), *weight)
+            };
+            let members: Vec<_> = policy.members.iter().map(target).collect();
             let route = Arc::new(Route::new(members, policy.is_weighted));
             routes.by_project.insert(policy.project, route);
         }

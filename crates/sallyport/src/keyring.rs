@@ -21,6 +21,10 @@ use crate::sources::Sources;
 /// Hosts of the API, where a configuration names none.
 const HOSTS_DEFAULT: [&str; 2] = ["api.openai.com", "*.api.openai.com"];
 
+/// How often in a row a new key must be known: an upstream is many machines, each call is a connection of its own, and
+/// requests will meet them all.
+const KEY_TRIES: usize = 5;
+
 /// Which hosts upstreams that are made over the API may name.
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts(Vec<String>);
@@ -229,7 +233,12 @@ impl UpstreamAdministration for Keyring {
         let place = UpstreamKey::place(&key.id, upstream);
         let secret = self.secret(&key.material, (UpstreamKey::TABLE, &place)).map_err(no_key)?;
         let target = Target { key: Some(secret), ..self.target(upstream).map_err(no_key)? };
-        administration::key_works(&target).await.map_err(|error| fault(&error))
+        for _ in 0..KEY_TRIES {
+            if !administration::key_works(&target).await.map_err(|error| fault(&error))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -46,7 +46,7 @@ pub use records::{
 pub use reports::{CostSum, Grouping, ReportFilter, ReportQuery, Reports, UsageSum, Width};
 pub use triggered::SpendAlertTriggered;
 pub use upstreams::{
-    Administration, Material, Rotation, RotationState, Upstream, UpstreamAct, UpstreamKey, UpstreamKeyState,
-    UpstreamPolicy, UpstreamRecords,
+    Administration, Material, Rotation, RotationState, RotationStep, Upstream, UpstreamAct, UpstreamKey,
+    UpstreamKeyState, UpstreamPolicy, UpstreamRecords,
 };
 pub use usage::{Certainty, CostLine, UsageKind, UsageRow};

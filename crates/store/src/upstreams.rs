@@ -271,26 +271,38 @@ pub enum UpstreamAct {
     /// A project uses the default upstream from now on.
     DeletePolicy(ProjectId),
     /// A rotation comes into its state.
-    Rotate {
-        /// The rotation as it is from now on.
-        rotation: Rotation,
-        /// A key that comes with it.
-        created: Option<UpstreamKey>,
-        /// Keys as they are from now on.
-        updated: Vec<UpstreamKey>,
-        /// A key that goes.
-        deleted: Option<String>,
-        /// An older rotation that is forgotten for it.
-        forgotten: Option<String>,
-    },
+    Rotate(Box<RotationStep>),
+}
+
+/// A rotation that comes into its state, and what changes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationStep {
+    /// The rotation as it is from now on.
+    pub rotation: Rotation,
+    /// A key that comes with it.
+    pub created: Option<UpstreamKey>,
+    /// Keys as they are from now on.
+    pub updated: Vec<UpstreamKey>,
+    /// A key that goes.
+    pub deleted: Option<String>,
+    /// An older rotation that is forgotten for it.
+    pub forgotten: Option<String>,
+}
+
+impl RotationStep {
+    /// A step that changes no key.
+    pub fn only(rotation: Rotation) -> RotationStep {
+        RotationStep { rotation, created: None, updated: Vec::new(), deleted: None, forgotten: None }
+    }
+}
+
+impl From<RotationStep> for UpstreamAct {
+    fn from(step: RotationStep) -> UpstreamAct {
+        UpstreamAct::Rotate(Box::new(step))
+    }
 }
 
 impl UpstreamAct {
-    /// A rotation that comes into its state and changes no key.
-    pub fn only(rotation: Rotation) -> UpstreamAct {
-        UpstreamAct::Rotate { rotation, created: None, updated: Vec::new(), deleted: None, forgotten: None }
-    }
-
     /// Which audit events the act must come with.
     pub(crate) fn events(&self) -> Vec<(&'static str, &str)> {
         match self {
@@ -302,7 +314,8 @@ impl UpstreamAct {
             UpstreamAct::DeleteKey(id) => vec![("upstream_key.deleted", id)],
             UpstreamAct::PutPolicy(policy) => vec![("upstream_policy.updated", policy.project.as_str())],
             UpstreamAct::DeletePolicy(project) => vec![("upstream_policy.deleted", project.as_str())],
-            UpstreamAct::Rotate { rotation, created, updated, deleted, .. } => {
+            UpstreamAct::Rotate(step) => {
+                let RotationStep { rotation, created, updated, deleted, .. } = &**step;
                 let mut events = vec![(rotation.state.event(), rotation.id.as_str())];
                 events.extend(created.iter().map(|key| ("upstream_key.created", key.id.as_str())));
                 events.extend(updated.iter().map(|key| ("upstream_key.updated", key.id.as_str())));
@@ -361,7 +374,8 @@ impl UpstreamRecords {
             UpstreamAct::DeleteKey(id) => drop(self.keys.remove(&id)),
             UpstreamAct::PutPolicy(policy) => drop(self.policies.insert(policy.project.clone(), policy)),
             UpstreamAct::DeletePolicy(project) => drop(self.policies.remove(&project)),
-            UpstreamAct::Rotate { rotation, created, updated, deleted, forgotten } => {
+            UpstreamAct::Rotate(step) => {
+                let RotationStep { rotation, created, updated, deleted, forgotten } = *step;
                 created.into_iter().chain(updated).for_each(|key| self.put_key(key));
                 deleted.iter().for_each(|id| drop(self.keys.remove(id)));
                 forgotten.iter().for_each(|id| drop(self.rotations.remove(id)));

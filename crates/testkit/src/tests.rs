@@ -1,3 +1,4 @@
+mod administration;
 mod answers;
 mod billing;
 mod client;

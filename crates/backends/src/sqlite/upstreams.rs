@@ -5,8 +5,8 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 use store::{
-    Administration, Material, ProjectId, Rotation, RotationState, StoreError, Upstream, UpstreamAct, UpstreamKey,
-    UpstreamKeyState, UpstreamPolicy, UpstreamRecords,
+    Administration, Material, ProjectId, Rotation, RotationState, RotationStep, StoreError, Upstream, UpstreamAct,
+    UpstreamKey, UpstreamKeyState, UpstreamPolicy, UpstreamRecords,
 };
 
 use super::refused;
@@ -62,7 +62,8 @@ pub(super) async fn perform(connection: &mut SqliteConnection, act: &UpstreamAct
             let query = sqlx::query("DELETE FROM upstream_policy WHERE project_id = ?");
             one(query.bind(project.as_str()).execute(connection).await)
         }
-        UpstreamAct::Rotate { rotation, created, updated, deleted, forgotten } => {
+        UpstreamAct::Rotate(step) => {
+            let RotationStep { rotation, created, updated, deleted, forgotten } = &**step;
             if let Some(key) = created {
                 create_key(connection, key).await?;
             }

@@ -222,6 +222,35 @@ async fn a_key_without_a_known_account_is_left_to_be_deleted_by_hand() {
     );
 }
 
+/// An admin key that the upstream refuses stops a rotation; another one mends it, and without one it ends by itself.
+#[tokio::test]
+async fn a_refused_admin_key_can_be_mended_while_a_rotation_waits_for_it() {
+    let (world, fake, path) = managed().await;
+    world.ok("POST", &format!("{path}/rotate"), Value::Null).await;
+    fake.state().faults = vec![(false, false); 3];
+    world.settle().await;
+    assert_eq!(world.rotations()[0].state, RotationState::Abandoning);
+    let moved = json!({"administration": {"project_id": "proj_other", "source": "admin"}});
+    assert_eq!(world.refused("POST", &path, moved).await.reason, Reason::Conflict);
+    fake.state().faults = Vec::new();
+    world.ok("POST", &path, json!({"administration": {"project_id": "proj_real", "key": "sk-admin"}})).await;
+    world.settle().await;
+    assert_eq!(world.rotations()[0].state, RotationState::Failed);
+    world.ok("POST", &format!("{path}/rotate"), Value::Null).await;
+    fake.state().in_flight = 1;
+    world.settle().await;
+    fake.state().in_flight = 0;
+    for _ in 0..200 {
+        fake.state().faults = vec![(false, false)];
+        world.settle().await;
+        world.clock.0.fetch_add(600, SeqCst);
+    }
+    let done = &world.rotations()[1];
+    let by_hand =
+        done.message.as_deref().is_some_and(|words| words.contains("svc_acct_0") && words.contains("by hand"));
+    assert!(done.state == RotationState::Completed && by_hand, "{done:?}");
+}
+
 #[tokio::test]
 async fn by_schedule_a_key_goes_when_it_is_old_enough() {
     let (world, fake, path) = managed().await;

@@ -186,6 +186,10 @@ impl InUse {
     /// Begins a request, unless the key takes none any more. Whoever retires a key and then finds nothing in flight can
     /// be sure: either this counts first, or it sees that the key is retired.
     pub(crate) fn begin(key: &Arc<TargetKey>) -> Option<InUse> {
+        // Whoever comes late does not count even for a moment: it would look like a request under way.
+        if key.is_retired.load(SeqCst) {
+            return None;
+        }
         key.in_flight.fetch_add(1, SeqCst);
         let in_use = InUse(Arc::clone(key));
         (!key.is_retired.load(SeqCst)).then_some(in_use)

@@ -105,6 +105,11 @@ fn fail_over_takes_the_keys_of_one_upstream_then_the_next() {
     let home = Ways::at_home(upstreams.route(Some(&ProjectId::new("proj_a"))).expect("a route"));
     assert_eq!(order(&home, &upstreams), ["a2"], "objects stay where they are");
     assert_eq!((upstreams.count(), upstreams.standing("a", "a1").expect("there").is_healthy), ((4, 1), false));
+    let only_b = vec![in_force("b", "b.example", &["b1"])];
+    upstreams.install(only_b, vec![policy(false, &[("a", 1), ("b", 1)])]);
+    let route = || upstreams.route(Some(&ProjectId::new("proj_a"))).expect("a route");
+    assert_eq!(order(&Ways::at_home(route()), &upstreams), [""; 0], "and are looked for nowhere else");
+    assert_eq!(order(&Ways::anywhere(route()), &upstreams), ["b1"]);
 }
 
 #[test]
@@ -205,7 +210,7 @@ fn nobody_begins_with_a_retired_key_unseen() {
                 }
             });
         }
-        for _ in 0..300 {
+        for _ in 0..200 {
             key.take_requests();
             std::thread::yield_now();
             key.retire();

@@ -95,12 +95,25 @@ fn an_upstream_key_that_was_removed_is_in_memory_nowhere() {
     }
     let other = second(SECRET);
     let id = world.add_upstream("Second", &other.url());
-    let key = world.add_key(&id, SECRET);
+    // Given on a connection that its client keeps open, well and badly.
+    let bearer = format!("Bearer {}", world.admin_key);
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let (mut given, mut kept) = (Vec::new(), Vec::new());
+    for name in [json!("key"), json!(7)] {
+        let body = json!({"name": name, "value": SECRET}).to_string();
+        let mut connection = world.connect();
+        connection.send(&request("POST", &format!("{PATH}/{id}/keys"), &headers, body.as_bytes()));
+        given.push(connection.answer().expect("an answer"));
+        kept.push(connection);
+    }
+    assert_eq!((given[0].status, given[1].status), (200, 400));
+    let key = given[0].json()["id"].as_str().expect("an id").to_owned();
     world.choose("failover", &json!([{"id": id}]));
     traffic(&world);
     assert!(world.copies(SECRET) > 0, "the search finds what is there");
     world.admin("DELETE", &format!("{PATH}/{id}/keys/{key}"), &Value::Null);
     world.expect_gone("an upstream key that was deleted", SECRET);
+    drop(kept);
 }
 
 #[test]

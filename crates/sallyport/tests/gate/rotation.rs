@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Options, Script, Upstream};
 
 use crate::crowd::chat;
+use crate::operation::command;
 use crate::upstreams::{HOSTS, PATH};
 use crate::world::{UPSTREAM_KEY, World};
 
@@ -108,8 +108,9 @@ fn a_rotation_goes_through_its_steps_and_says_so() {
         .collect();
     assert_eq!(kinds, ["started", "key_created", "key_in_force", "old_key_expires", "old_key_drained", "completed"]);
     assert!(!events.to_string().contains("sk-svcacct-0"), "no event holds a key");
-    // Once more, with what the first one left.
-    managed.rotate();
+    // Once more, with what the first one left, from the command line.
+    let (ok, said) = command(&managed.world, &["upstream", "rotate", &managed.id]);
+    assert!(ok && said.starts_with("rotation_"), "{said}");
     managed.world.until("the second is done", || {
         managed.last()["status"] == "completed"
             && managed.keys_sent().len() == 2
@@ -117,6 +118,8 @@ fn a_rotation_goes_through_its_steps_and_says_so() {
             && managed.last()["id"] != done["id"]
     });
     managed.is_tidy();
+    let (_, listed) = command(&managed.world, &["upstream", "rotations", &managed.id]);
+    assert_eq!(listed.matches("completed").count(), 2, "{listed}");
 }
 
 /// Many clients, streams among them, while keys go and come: not one request fails.
@@ -295,7 +298,6 @@ fn a_gate_that_is_killed_at_any_step_goes_on_where_it_was() {
     managed.world.restart("-KILL");
     managed.until("completed");
     managed.is_tidy();
-    std::thread::sleep(Duration::from_millis(10));
 }
 
 #[test]

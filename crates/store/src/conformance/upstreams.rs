@@ -7,8 +7,8 @@ use super::{bootstrap, event, recorded};
 use crate::ports::{Act, Registry, Seals, StoreError};
 use crate::records::ProjectId;
 use crate::upstreams::{
-    Administration, Material, Rotation, RotationState, Upstream, UpstreamAct, UpstreamKey, UpstreamKeyState,
-    UpstreamPolicy,
+    Administration, Material, Rotation, RotationState, RotationStep, Upstream, UpstreamAct, UpstreamKey,
+    UpstreamKeyState, UpstreamPolicy,
 };
 
 fn sealed(version: u32) -> Material {
@@ -75,7 +75,8 @@ pub(super) fn acts() -> Vec<Act> {
     };
     let draining = UpstreamKey { state: UpstreamKeyState::Draining, ..first.clone() };
     let third = UpstreamKey { state: UpstreamKeyState::Pending, ..key("upkey_3", "upstream_a") };
-    let acts = vec![
+    let again = Rotation { id: "rotation_2".into(), ..rotation(RotationState::Creating) };
+    let acts: Vec<UpstreamAct> = vec![
         UpstreamAct::Create(upstream("upstream_a")),
         UpstreamAct::Create(upstream("upstream_b")),
         UpstreamAct::Update(managed.clone()),
@@ -100,35 +101,16 @@ pub(super) fn acts() -> Vec<Act> {
             members: vec![policy.members[1].clone()],
             ..policy
         }),
-        UpstreamAct::only(rotation(RotationState::Creating)),
-        UpstreamAct::Rotate {
-            rotation: rotation(RotationState::Verifying),
-            created: Some(third.clone()),
-            updated: Vec::new(),
-            deleted: None,
-            forgotten: None,
-        },
-        UpstreamAct::Rotate {
-            rotation: rotation(RotationState::Expiring),
-            created: None,
+        RotationStep::only(rotation(RotationState::Creating)).into(),
+        RotationStep { created: Some(third.clone()), ..RotationStep::only(rotation(RotationState::Verifying)) }.into(),
+        RotationStep {
             updated: vec![draining, UpstreamKey { state: UpstreamKeyState::Enabled, ..third }],
-            deleted: None,
-            forgotten: None,
-        },
-        UpstreamAct::Rotate {
-            rotation: rotation(RotationState::Completed),
-            created: None,
-            updated: Vec::new(),
-            deleted: Some("upkey_1".into()),
-            forgotten: None,
-        },
-        UpstreamAct::Rotate {
-            rotation: Rotation { id: "rotation_2".into(), ..rotation(RotationState::Creating) },
-            created: None,
-            updated: Vec::new(),
-            deleted: None,
-            forgotten: Some("rotation_1".into()),
-        },
+            ..RotationStep::only(rotation(RotationState::Expiring))
+        }
+        .into(),
+        RotationStep { deleted: Some("upkey_1".into()), ..RotationStep::only(rotation(RotationState::Completed)) }
+            .into(),
+        RotationStep { forgotten: Some("rotation_1".into()), ..RotationStep::only(again) }.into(),
         UpstreamAct::Delete("upstream_b".into()),
         UpstreamAct::DeletePolicy(ProjectId::new("proj_a")),
     ];
@@ -138,7 +120,7 @@ pub(super) fn acts() -> Vec<Act> {
 /// Acts about upstreams that meet another state than they were made for.
 pub(super) fn impossible_acts() -> Vec<Act> {
     let policy = UpstreamPolicy { project: ProjectId::new("proj_none"), is_weighted: false, members: Vec::new() };
-    let acts = vec![
+    let acts: Vec<UpstreamAct> = vec![
         UpstreamAct::Update(upstream("upstream_none")),
         UpstreamAct::Delete("upstream_none".into()),
         UpstreamAct::CreateKey(key("upkey_lost", "upstream_none")),
@@ -146,7 +128,7 @@ pub(super) fn impossible_acts() -> Vec<Act> {
         UpstreamAct::DeleteKey("upkey_none".into()),
         UpstreamAct::PutPolicy(policy.clone()),
         UpstreamAct::DeletePolicy(policy.project),
-        UpstreamAct::only(rotation(RotationState::Creating)),
+        RotationStep::only(rotation(RotationState::Creating)).into(),
     ];
     acts.into_iter().map(Act::Upstream).collect()
 }
