@@ -22,6 +22,7 @@ mod money;
 mod price;
 mod project;
 mod provider;
+mod scan;
 mod serve;
 mod service_account;
 mod sources;
@@ -100,6 +101,8 @@ enum Command {
     Vault(vault::Vault),
     /// Admin keys: list, create and revoke on a running gate; `recover` works offline.
     Admin(admin::Admin),
+    /// Find exposed keys in files, archives and git history; works offline.
+    Scan(scan::Scan),
 }
 
 fn main() -> ExitCode {
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
         Command::Upstream(upstream) => upstream.run(),
         Command::Vault(vault) => vault.run(),
         Command::Admin(admin) => admin.run(),
+        Command::Scan(scan) => return scan.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
