@@ -122,7 +122,7 @@ impl Console {
             "ending": incident.ending.word(),
         });
         let is_over = incident.ending == Ending::GoneBefore;
-        let now = incident.found_at;
+        let now = self.now();
         change.finding = Some(Finding {
             id: self.new_id(Finding::ID_PREFIX),
             kind: EXPOSED.to_owned(),
@@ -141,7 +141,8 @@ impl Console {
         let mail = mail.map(|recipients| Channel::Email { recipients, subject_prefix: None });
         let notice =
             Notice { id: self.new_id(Notice::ID_PREFIX), kind: EXPOSED.to_owned(), created_at: now, payload: details };
-        change.notice = Some((notice, webhooks.into_iter().chain(mail).collect()));
+        let channels: Vec<Channel> = webhooks.into_iter().chain(mail).collect();
+        change.notice = Some((notice, channels)).filter(|(_, channels)| !channels.is_empty());
     }
 
     /// Does what a change says, with the audit events of all its parts and `more`.

@@ -62,7 +62,7 @@ pub use findings::Noticed;
 pub use housekeeping::Keeping;
 pub use key_life::{Deliveries, NewSecret};
 pub use prices::table_in_force;
-pub use provider_usage::ProviderReports;
+pub use provider_usage::{ProviderReports, ProviderSide};
 pub use rotation::{AdministrationFault, DRAIN_SECONDS_MAX, NewAccount, RotationNews, UpstreamAdministration};
 pub use start::Started;
 pub use upstreams::{Standing, UpstreamsInForce, Vault};
@@ -150,8 +150,8 @@ pub struct Exposure {
     pub incidents: Arc<dyn Incidents>,
     /// Mail addresses that are told; webhooks are told in any case.
     pub recipients: Vec<String>,
-    /// The provider's own usage; `None` where there is no admin key of it.
-    pub provider: Option<Arc<dyn ProviderReports>>,
+    /// The provider's own usage.
+    pub provider: Arc<dyn ProviderReports>,
 }
 
 impl fmt::Debug for Exposure {

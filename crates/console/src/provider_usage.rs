@@ -16,42 +16,50 @@ const PAGES_MAX: usize = 12;
 /// Why it is not in an answer that is not a report.
 const READ_WITH_THE_REPORT: &str = "it is read with the report of the incident.";
 /// Why it cannot be read.
-const NO_ADMIN_KEY: &str = "this gate holds no admin key of the provider (SALLYPORT_UPSTREAM_ADMIN_KEY), so the provider's own \
-                            usage was not read. Look it up there for the times below, and attach it.";
+const NO_ADMIN_KEY: &str = "this gate holds no admin key of the provider (sallyport upstream administer, or \
+                            SALLYPORT_UPSTREAM_ADMIN_KEY), so the provider's own usage was not read. Look it up there for the times below, and attach it.";
 
-/// The provider's Administration API, as far as reports of incidents read it.
+/// The provider's side of a project.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProviderSide {
+    /// Whose usage concerns it, as far as the gate knows the provider's ids.
+    pub whose: Whose,
+    /// Whether the gate holds an admin key with which that can be read.
+    pub can_be_read: bool,
+}
+
+/// The provider's Administration API, as far as reports of incidents read it: of the upstream that a project uses first.
 #[async_trait]
 pub trait ProviderReports: Send + Sync {
-    /// Whose usage concerns a project of this gate, as far as the operator named it.
-    fn whose(&self, project: Option<&str>) -> Whose;
+    /// The provider's side of a project of this gate.
+    fn side(&self, project: Option<&str>) -> ProviderSide;
 
-    /// What a path (with its query) below the provider's base address answers to a project's upstream's admin key.
+    /// What a path (with its query) below the provider's base address answers to the admin key.
     ///
     /// # Errors
-    /// Why it does not, in words. No secrets.
+    /// Why it does not, in words that follow "the provider was asked, and". No secrets.
     async fn get(&self, project: Option<&str>, path: &str) -> Result<Vec<u8>, String>;
 }
 
 impl Console {
     /// The provider's side of an incident, without asking.
     pub(crate) fn upstream_unasked(&self, incident: &Incident) -> Upstream {
-        match &self.exposure.provider {
-            Some(provider) => {
-                let why = READ_WITH_THE_REPORT.to_owned();
-                Upstream::NotRead { key_id: provider.whose(project(incident)).key_id, why }
-            }
-            None => Upstream::NotRead { key_id: None, why: NO_ADMIN_KEY.to_owned() },
-        }
+        let side = self.exposure.provider.side(project(incident));
+        let why = if side.can_be_read { READ_WITH_THE_REPORT } else { NO_ADMIN_KEY };
+        Upstream::NotRead { key_ids: side.whose.key_ids, why: why.to_owned() }
     }
 
     /// The provider's side of an incident.
     pub(crate) async fn upstream_asked(&self, incident: &Incident) -> Upstream {
-        let Some(provider) = &self.exposure.provider else { return self.upstream_unasked(incident) };
-        let whose = provider.whose(project(incident));
-        let key_id = whose.key_id.clone();
-        match read(&**provider, whose, incident, self.now()).await {
+        let provider = &*self.exposure.provider;
+        let ProviderSide { whose, can_be_read } = provider.side(project(incident));
+        if !can_be_read {
+            return self.upstream_unasked(incident);
+        }
+        let key_ids = whose.key_ids.clone();
+        match read(provider, whose, incident, self.now()).await {
             Ok(usage) => Upstream::Read(usage),
-            Err(why) => Upstream::NotRead { key_id, why: format!("the provider was asked, and {why}.") },
+            Err(why) => Upstream::NotRead { key_ids, why: format!("the provider was asked, and {why}.") },
         }
     }
 }

@@ -82,6 +82,20 @@ impl Deliveries for Shelf {
     }
 }
 
+/// A provider that nothing is known of.
+struct Silent;
+
+#[async_trait::async_trait]
+impl ProviderReports for Silent {
+    fn side(&self, _: Option<&str>) -> ProviderSide {
+        ProviderSide::default()
+    }
+
+    async fn get(&self, _: Option<&str>, _: &str) -> Result<Vec<u8>, String> {
+        Err("nobody asked it".to_owned())
+    }
+}
+
 struct World {
     console: Console,
     store: Arc<Failing>,
@@ -143,7 +157,8 @@ async fn world_at_pace(pace: i64) -> World {
     };
     let deliveries = Arc::new(Shelf::default());
     let kept = Keeping::open(sqlite.clone(), sqlite.clone(), deliveries.clone()).await.expect("readable");
-    let exposure = Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()], provider: None };
+    let exposure =
+        Exposure { incidents: sqlite, recipients: vec!["security@example.com".to_owned()], provider: Arc::new(Silent) };
     let random = Arc::new(SystemRandom);
     let console = Console::new(store.clone(), directory, pepper, shape, clock.clone(), random, money, kept, exposure);
     let console = console.with_vault(rotation::vault(&Arc::default()));

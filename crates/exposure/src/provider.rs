@@ -16,8 +16,8 @@ pub const KINDS: [&str; 6] =
     ["completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions"];
 /// Up to so many days usage is asked for by hour, above by day.
 const HOURLY_DAYS_MAX: i64 = 7;
-/// Most buckets of a page: what the API gives.
-const HOURS_PAGE: u32 = 168;
+/// Most buckets of a page: the API gives 168 hours, which with many models are over what is read of an answer.
+const HOURS_PAGE: u32 = 48;
 const DAYS_PAGE: u32 = 31;
 const COST_DAYS_PAGE: u32 = 180;
 /// Longest token of a next page.
@@ -26,8 +26,8 @@ const PAGE_TOKEN_CHARS_MAX: usize = 512;
 /// Whose usage is asked for. Nothing named: the whole organization's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Whose {
-    /// The provider's id of the key.
-    pub key_id: Option<String>,
+    /// The provider's ids of the keys that requests are sent with.
+    pub key_ids: Vec<String>,
     /// The provider's id of the project.
     pub project_id: Option<String>,
 }
@@ -35,17 +35,18 @@ pub struct Whose {
 impl Whose {
     /// In words, for reports.
     pub fn words(&self) -> String {
-        match (&self.key_id, &self.project_id) {
-            (Some(key), _) => format!("the provider's key {key}, for all keys of this gate that share it"),
-            (None, Some(project)) => format!("the provider's project {project}, for all that it is used for"),
-            (None, None) => "the provider's whole organization, for all that it is used for".to_owned(),
+        match (self.key_ids.as_slice(), &self.project_id) {
+            ([], Some(project)) => format!("the provider's project {project}, for all that it is used for"),
+            ([], None) => "the provider's whole organization, for all that it is used for".to_owned(),
+            ([key], _) => format!("the provider's key {key}, for all keys of this gate that share it"),
+            (keys, _) => format!("the provider's keys {}, for all keys of this gate that share them", keys.join(", ")),
         }
     }
 
     fn query(&self) -> String {
-        let key = self.key_id.as_ref().map(|id| format!("&api_key_ids%5B%5D={}", encoded(id)));
-        let project = self.project_id.as_ref().map(|id| format!("&project_ids%5B%5D={}", encoded(id)));
-        key.or(project).unwrap_or_default()
+        let project = self.project_id.as_ref().filter(|_| self.key_ids.is_empty());
+        let keys = self.key_ids.iter().map(|id| format!("&api_key_ids%5B%5D={}", encoded(id)));
+        keys.chain(project.map(|id| format!("&project_ids%5B%5D={}", encoded(id)))).collect()
     }
 }
 
@@ -253,12 +254,12 @@ mod tests {
 
     #[test]
     fn questions_name_times_buckets_and_whose_they_are() {
-        let whose = Whose { key_id: Some("key_a b".into()), project_id: Some("proj_1".into()) };
+        let whose = Whose { key_ids: vec!["key_a b".into(), "k2".into()], project_id: Some("proj_1".into()) };
         assert_eq!(
             usage_path("completions", &whose, 7_205, 90_000, None),
-            "/organization/usage/completions?start_time=7200&end_time=90000&bucket_width=1h&limit=168&group_by%5B%5D=model&api_key_ids%5B%5D=key_a%20b"
+            "/organization/usage/completions?start_time=7200&end_time=90000&bucket_width=1h&limit=48&group_by%5B%5D=model&api_key_ids%5B%5D=key_a%20b&api_key_ids%5B%5D=k2"
         );
-        let whose = Whose { key_id: None, ..whose };
+        let whose = Whose { key_ids: Vec::new(), ..whose };
         assert_eq!(
             usage_path("images", &whose, 90_000, 90_000 + 8 * DAY, Some("p=1")),
             "/organization/usage/images?start_time=86400&end_time=781200&bucket_width=1d&limit=31&group_by%5B%5D=model&project_ids%5B%5D=proj_1&page=p%3D1"

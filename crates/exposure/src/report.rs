@@ -25,8 +25,8 @@ pub enum Upstream {
     Read(ProviderUsage),
     /// It was not.
     NotRead {
-        /// The provider's id of the key that the gate sends, where it is known.
-        key_id: Option<String>,
+        /// The provider's ids of the keys that the gate sends, where they are known.
+        key_ids: Vec<String>,
         /// Why, and what would mend it: a sentence.
         why: String,
     },
@@ -56,10 +56,10 @@ impl ProviderUsage {
 }
 
 impl Upstream {
-    fn key_id(&self) -> Option<&str> {
+    fn key_ids(&self) -> &[String] {
         match self {
-            Upstream::Read(usage) => usage.whose.key_id.as_deref(),
-            Upstream::NotRead { key_id, .. } => key_id.as_deref(),
+            Upstream::Read(usage) => &usage.whose.key_ids,
+            Upstream::NotRead { key_ids, .. } => key_ids,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The upstream's Administration API, as far as rotating a key takes it: service accounts with their keys, and the
-//! expiry of a key.
+//! The upstream's Administration API, as far as rotating a key takes it (service accounts with their keys, and the expiry
+//! of a key), and reports of usage and costs.
 //!
 //! Promises: one connection a call, which is closed after it, so that none keeps an admin key in its buffers; every call
 //! and every answer is bounded; an error has the upstream's status and code, never its words, which may show a part of
@@ -183,6 +183,14 @@ pub async fn key_works(upstream: &Upstream) -> Result<bool, AdministrationError>
         Err(AdministrationError::Refused { status: 403 | 429, .. }) => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// What a path (with its query) below the base address answers: reports of usage and costs.
+///
+/// # Errors
+/// What [`AdministrationError`] lists.
+pub async fn read(upstream: &Upstream, path: &str) -> Result<Bytes, AdministrationError> {
+    call(upstream, Method::GET, path, None).await
 }
 
 /// An id that can stand in a path as it is.

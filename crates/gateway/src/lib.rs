@@ -55,7 +55,6 @@ mod pace;
 mod passage;
 mod pool;
 mod prepare;
-mod provider;
 mod read_on;
 mod receive;
 mod record;
@@ -77,6 +76,5 @@ pub use gate::{
     ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
     SignedDelivery,
 };
-pub use provider::read_provider;
 pub use request_log::RequestLog;
 pub use worker::serve;

@@ -186,6 +186,14 @@ fn no_key(words: String) -> AdministrationFault {
 }
 
 impl Keyring {
+    /// An upstream with its admin key.
+    ///
+    /// # Errors
+    /// In words, why it cannot be had.
+    pub(crate) fn administrator(&self, upstream: &Upstream) -> Result<Target, String> {
+        self.administered(upstream).map(|(target, _)| target).map_err(|fault| fault.words)
+    }
+
     /// An upstream with its admin key, and the project that is administered.
     fn administered<'u>(&self, upstream: &'u Upstream) -> Result<(Target, &'u str), AdministrationFault> {
         let gone = || no_key("the upstream has no administration any more".to_owned());

@@ -57,8 +57,8 @@ enum Source {
 #[derive(Default)]
 struct Refreshing {
     entity_tag: Option<HeaderValue>,
-    /// When one last ran for the sake of an unknown key.
-    unknown_at: Option<i64>,
+    /// When one last ran for the sake of an unknown key, and whether it worked.
+    for_unknown: Option<(i64, bool)>,
 }
 
 /// GitHub's public keys.
@@ -102,22 +102,29 @@ impl GithubKeys {
         })
     }
 
-    /// The keys in force, read anew if none has this identifier and that was not tried lately.
+    /// The keys in force, read anew if none has this identifier and that was not tried lately. Where nobody can say
+    /// whether the identifier is GitHub's, because the keys could not be read just now, there are none: the report must come
+    /// again, and not be refused for good.
     async fn that_may_know(&self, key_identifier: &str) -> Result<Arc<Known>, Refusal> {
-        if let Some(known) = self.in_force().filter(|known| known.set.knows(key_identifier)) {
+        let knows = |known: &Arc<Known>| known.set.knows(key_identifier);
+        if let Some(known) = self.in_force().filter(knows) {
             return Ok(known);
         }
         let mut refreshing = self.refreshing.lock().await;
         let now = self.clock.unix_seconds();
-        // Whoever held the lock may have read them meanwhile.
-        let is_known = self.in_force().is_some_and(|known| known.set.knows(key_identifier));
-        let is_due = refreshing.unknown_at.is_none_or(|at| now.saturating_sub(at) >= UNKNOWN_SECONDS_MIN);
-        if !is_known && is_due {
-            refreshing.unknown_at = Some(now);
-            self.refresh(&mut refreshing).await;
-        }
-        self.in_force().ok_or_else(|| {
-            let words = "GitHub's public keys could not be read, so no report can be verified. Send it again later; the gate's log says why.";
+        let lately = refreshing.for_unknown.filter(|(at, _)| now.saturating_sub(*at) < UNKNOWN_SECONDS_MIN);
+        let is_fresh = match lately {
+            // Whoever held the lock has read them meanwhile.
+            _ if self.in_force().as_ref().is_some_and(knows) => true,
+            Some((_, has_worked)) => has_worked,
+            None => {
+                let works = self.refresh(&mut refreshing).await;
+                refreshing.for_unknown = Some((now, works));
+                works
+            }
+        };
+        self.in_force().filter(|_| is_fresh).ok_or_else(|| {
+            let words = "GitHub's public keys could not be read, so the report cannot be verified. Send it again later; the gate's log says why.";
             Refusal::new(Reason::SigningKeysUnavailable, words)
         })
     }

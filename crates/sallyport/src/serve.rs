@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use backends::sqlite::Sqlite;
 use clap::Args;
 use console::{Console, Keeping, ProviderReports, Started, UpstreamsInForce};
-use gateway::settings::Settings;
+use gateway::settings::{Settings, Upstream};
 use gateway::upstreams::Upstreams;
 use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
 use keys::{DataKey, Random, Secret, SystemRandom};
@@ -139,7 +139,7 @@ impl Serve {
         let exposure = console::Exposure {
             incidents: store.clone(),
             recipients: config.leaks.recipients()?,
-            provider: self.provider(&config)?,
+            provider: self.provider(&config, &keyring)?,
         };
         let keeping = Keeping::open(store.clone(), store.clone(), deliveries).await?;
         let console = Console::new(
@@ -227,14 +227,15 @@ impl Serve {
         Ok(())
     }
 
-    /// The provider's own usage, where there is an admin key for it.
-    fn provider(&self, config: &Config) -> Result<Option<Arc<dyn ProviderReports>>> {
-        let Some(admin_key) = self.upstream_admin_key.clone() else { return Ok(None) };
-        let settings = config.settings(self.upstream_key.clone())?;
-        let upstream = settings.upstream.context("SALLYPORT_UPSTREAM_ADMIN_KEY is set, and there is no upstream")?;
+    /// The provider's own usage, with the admin keys that there are for it.
+    fn provider(&self, config: &Config, keyring: &Arc<Keyring>) -> Result<Arc<dyn ProviderReports>> {
+        let default = config.settings(self.upstream_key.clone())?.upstream;
+        let is_of_use = self.upstream_admin_key.is_none() || default.is_some();
+        ensure!(is_of_use, "SALLYPORT_UPSTREAM_ADMIN_KEY is set, and no upstream is: unset it, or name the upstream");
         // The key that requests are sent with has no part in this.
-        let upstream = gateway::settings::Upstream { key: None, ..upstream };
-        Ok(Some(Arc::new(Provider { upstream, admin_key, key_id: config.upstream.key_id.clone() })))
+        let default = default.map(|target| Upstream { key: self.upstream_admin_key.clone(), ..target });
+        let default_key_id = config.upstream.key_id.clone();
+        Ok(Arc::new(Provider { keyring: Arc::clone(keyring), default, default_key_id }))
     }
 
     fn local_model(&self, config: &Config, data: &Path) -> Local {

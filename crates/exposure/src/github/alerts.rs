@@ -4,7 +4,8 @@ use std::fmt;
 
 use keys::Secret;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Most alerts of one report.
 pub const ALERTS_MAX: usize = 10_000;
@@ -56,6 +57,29 @@ struct Written {
     source: Option<String>,
 }
 
+/// An alert that is an object: derived readers would take its members as an array too.
+struct Object(Written);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an alert")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object, A::Error> {
+        Written::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
+}
+
 /// Reads the body of a report, signed or not: for the fuzzer. Who acts on alerts takes those of a `Verified`.
 ///
 /// # Errors
@@ -94,8 +118,8 @@ impl<'de> Visitor<'de> for ListVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut written: A) -> Result<List, A::Error> {
         let mut alerts = Vec::new();
         while alerts.len() < ALERTS_MAX {
-            match written.next_element::<Written>()? {
-                Some(alert) => alerts.push(alert.into()),
+            match written.next_element::<Object>()? {
+                Some(Object(alert)) => alerts.push(alert.into()),
                 None => return Ok(List { alerts, is_whole: true }),
             }
         }

@@ -221,6 +221,7 @@ fn bodies_that_are_no_reports_are_refused_without_repeating_them() {
         b"{}",
         b"null",
         b"[1]",
+        br#"[["sp-proj_secret","type"]]"#,
         br#"[{"token":"sp-proj_secret"}]"#,
         br#"[{"token":"sp-proj_secret","token":"b","type":"t"}]"#,
         br#"[{"token":5,"type":"sp-proj_secret"}]"#,

@@ -28,7 +28,7 @@ pub fn json(report: &Report) -> Value {
             "created_at": key.created_at,
             "project_id": key.project.as_ref().map(|(id, _)| id),
             "project_name": key.project.as_ref().map(|(_, name)| name),
-            "upstream_key_id": report.upstream.key_id(),
+            "upstream_key_ids": report.upstream.key_ids(),
             "replacement_key_id": report.incident.replacement,
             "ending": report.incident.ending.word(),
         },

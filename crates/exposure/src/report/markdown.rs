@@ -70,6 +70,7 @@ fn facts(page: &mut Page, report: &Report) {
     let key = &report.incident.key;
     let project =
         key.project.as_ref().map_or("none (an admin key)".to_owned(), |(id, name)| format!("{} ({id})", code(name)));
+    let keys: Vec<String> = report.upstream.key_ids().iter().map(|id| code(id)).collect();
     let rows = [
         ("Status", report.incident.closed_at.map_or("open".to_owned(), |at| format!("closed {}", utc(at)))),
         ("What happened", prose(&report.incident.reason)),
@@ -77,7 +78,7 @@ fn facts(page: &mut Page, report: &Report) {
         ("Key", format!("{} ({}), {}", code(&key.name), key.id, code(&key.redacted))),
         ("Kind, made", format!("{}, {}", key.kind, utc(key.created_at))),
         ("Project", project),
-        ("Provider's key id", report.upstream.key_id().map_or("not known".to_owned(), code)),
+        ("Provider's key id", if keys.is_empty() { "not known".to_owned() } else { keys.join(", ") }),
         ("Replaced by", report.incident.replacement.clone().unwrap_or("nothing".to_owned())),
     ];
     page.title("Facts");

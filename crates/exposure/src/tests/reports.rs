@@ -54,7 +54,7 @@ fn told() -> Report {
         remarks: vec![Remark { at: night + 2 * HOUR, by: "key_admin".into(), text: "Rolled out key_2.".into() }],
     };
     let upstream = Upstream::NotRead {
-        key_id: None,
+        key_ids: Vec::new(),
         why: "no admin key of the provider is configured, so its own usage cannot be read.".into(),
     };
     let evidence = Evidence { profile, difference, proposal, read_at: night + 2 * HOUR };
@@ -91,7 +91,7 @@ fn the_json_reads_as_agreed() {
 #[test]
 fn what_the_provider_counts_is_shown_where_it_was_read() {
     let usage = ProviderUsage {
-        whose: Whose { key_id: Some("key_upstream".into()), project_id: None },
+        whose: Whose { key_ids: vec!["key_upstream".into()], project_id: None },
         counted: vec![Counted { at: SINCE, model: "gpt-5.5-pro".into(), calls: 1_300 }],
         charged: vec![Charged { day: SINCE - SINCE % DAY, cost: Nano::from_cents(56_000) }],
         is_whole: false,
@@ -101,7 +101,7 @@ fn what_the_provider_counts_is_shown_where_it_was_read() {
     for words in ["key\\_upstream", ": 1300 calls.", "$560.00 by whole days", "more than was read here"] {
         assert!(markdown.contains(words), "{words}: {markdown}");
     }
-    assert_eq!(json["key"]["upstream_key_id"], "key_upstream");
+    assert_eq!(json["key"]["upstream_key_ids"], json!(["key_upstream"]));
     assert_eq!((&json["upstream_usage"]["calls"], &json["upstream_usage"]["cost"]), (&json!(1_300), &json!("560.00")));
 }
 

@@ -15,6 +15,8 @@ use testkit::{Options, Script, Upstream};
 
 use crate::client::{Answer, request};
 use crate::operation::command;
+use crate::store_faults::{Meddler, database};
+use crate::upstreams::{HOSTS, PATH as UPSTREAMS};
 use crate::world::{UPSTREAM_KEY, World};
 
 const PATH: &str = "/v1/sallyport/leaks/github";
@@ -166,6 +168,22 @@ fn a_reported_key_ends_and_its_stream_is_cut() {
 }
 
 #[test]
+fn a_database_that_is_locked_has_the_report_sent_again() {
+    let (world, _folder) = world();
+    let alerts = json!([alert("ghp_not_ours"), alert(&world.project_key)]);
+    let lock = Meddler::new(&database(&world), "db.execute('BEGIN EXCLUSIVE')", "db.execute('ROLLBACK')");
+    let answer = report(&world, &alerts);
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "store_unavailable"));
+    assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 200, "nothing is half done");
+    drop(lock);
+    let labelled = report(&world, &alerts).json();
+    assert_eq!((&labelled[0]["label"], &labelled[1]["label"]), (&json!("false_positive"), &json!("true_positive")));
+    assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 401);
+    let incidents = world.call(&world.admin_key, "GET", INCIDENTS, &Value::Null).json();
+    assert_eq!(incidents["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn reports_are_bounded_in_size_and_number() {
     let (world, _folder) = world();
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
@@ -236,6 +254,25 @@ fn keys_are_read_from_an_address_and_asked_for_again_when_one_is_unknown() {
     assert!(heads[0].starts_with("GET /meta/public_keys/secret_scanning ") && !heads[0].contains("if-none-match"));
     assert!(heads[1].contains("if-none-match: \"one\""), "{}", heads[1]);
     assert_eq!(deliver(&world, PUBLISHED_ID, PUBLISHED_SIGNATURE, PUBLISHED_BODY).status, 200, "they stay in force");
+}
+
+#[test]
+fn a_report_whose_key_cannot_be_looked_for_has_to_come_again() {
+    let keys = Keys::start(Keys::set(&key_set()));
+    let world = World::with(&format!("[leaks.github]\nkeys_url = {:?}", keys.url));
+    keys.heads(1);
+    assert_eq!(deliver(&world, PUBLISHED_ID, PUBLISHED_SIGNATURE, PUBLISHED_BODY).status, 200);
+    *keys.answer.lock().expect("unpoisoned") =
+        "HTTP/1.1 500 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned();
+    for _ in 0..2 {
+        let answer = deliver(&world, "newer", PUBLISHED_SIGNATURE, PUBLISHED_BODY);
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "signing_keys_unavailable"));
+    }
+    assert_eq!(
+        deliver(&world, PUBLISHED_ID, PUBLISHED_SIGNATURE, PUBLISHED_BODY).status,
+        200,
+        "known ones stay in force"
+    );
 }
 
 #[test]
@@ -341,17 +378,8 @@ fn the_leaked_key_is_read_from_standard_input() {
     assert_eq!(world.call(&world.project_key, "GET", "/v1/models", &Value::Null).status, 401);
 }
 
-#[test]
-fn a_report_has_what_the_provider_itself_says() {
-    let admin_key = "sk-admin-0123456789abcdefghijklmnopqrstuvwxyz-provider";
-    let upstream = Upstream::start(Options::default());
-    let url = upstream.url();
-    let environment = [
-        ("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY),
-        ("SALLYPORT_UPSTREAM_URL", url.as_str()),
-        ("SALLYPORT_UPSTREAM_ADMIN_KEY", admin_key),
-    ];
-    let world = World::start(upstream, "[upstream]\nkey_id = \"key_real\"", &environment);
+/// The provider's answers to one report: five calls on two pages, and a quarter of a dollar.
+fn provider_says(world: &World) {
     let answers = |path: &str, body: Value| {
         let path = Some(format!("/v1/organization/{path}"));
         world.upstream.script(Script { path, body: Some(body), ..Script::default() });
@@ -367,6 +395,20 @@ fn a_report_has_what_the_provider_itself_says() {
         answers(&format!("usage/{kind}"), page(json!([]), Value::Null));
     }
     answers("costs", page(json!([{"amount": {"value": 0.25, "currency": "usd"}}]), Value::Null));
+}
+
+#[test]
+fn a_report_has_what_the_provider_itself_says() {
+    let admin_key = "sk-admin-0123456789abcdefghijklmnopqrstuvwxyz-provider";
+    let upstream = Upstream::start(Options::default());
+    let url = upstream.url();
+    let environment = [
+        ("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY),
+        ("SALLYPORT_UPSTREAM_URL", url.as_str()),
+        ("SALLYPORT_UPSTREAM_ADMIN_KEY", admin_key),
+    ];
+    let world = World::start(upstream, "[upstream]\nkey_id = \"key_real\"", &environment);
+    provider_says(&world);
     let made = world.key(&world.project_id, "ci");
     let open = json!({"key_id": made["id"], "reason": "r"});
     let incident = world.call(&world.admin_key, "POST", INCIDENTS, &open).json();
@@ -376,7 +418,7 @@ fn a_report_has_what_the_provider_itself_says() {
     let report = world.call(&world.admin_key, "GET", &path, &Value::Null).json();
     let usage = &report["upstream_usage"];
     assert_eq!((&usage["is_available"], &usage["calls"], &usage["cost"]), (&json!(true), &json!(5), &json!("0.25")));
-    assert_eq!(report["key"]["upstream_key_id"], "key_real");
+    assert_eq!(report["key"]["upstream_key_ids"], json!(["key_real"]));
     let asked = world.upstream.requests();
     assert_eq!(asked.len(), 8);
     for request in &asked {
@@ -388,9 +430,40 @@ fn a_report_has_what_the_provider_itself_says() {
     world.upstream.script(Script { status: Some(500), body: Some(json!("oops")), ..Script::default() });
     let failed = world.call(&world.admin_key, "GET", &path, &Value::Null).json();
     assert_eq!(failed["upstream_usage"]["is_available"], false);
-    assert!(failed["upstream_usage"]["why"].as_str().is_some_and(|why| why.contains("it answered 500")), "{failed}");
+    assert!(failed["upstream_usage"]["why"].as_str().is_some_and(|why| why.contains("answered 500")), "{failed}");
     assert_eq!(failed["key"], report["key"]);
     for said in [world.diagnostics(), report.to_string(), failed.to_string()] {
         assert!(!said.contains(admin_key));
     }
+}
+
+#[test]
+fn the_provider_is_asked_with_the_admin_key_of_the_upstream_that_the_project_uses() {
+    let admin_key = "sk-admin-0123456789abcdefghijklmnopqrstuvwxyz-of-the-vault";
+    let upstream = Upstream::start(Options::default());
+    let url = upstream.url();
+    let environment = [("SALLYPORT_UPSTREAM_KEY", UPSTREAM_KEY), ("SALLYPORT_UPSTREAM_URL", url.as_str())];
+    let world = World::start(upstream, &format!("[vault]\n{HOSTS}"), &environment);
+    let id = world.add_upstream("Theirs", &url);
+    let key =
+        json!({"name": "first", "value": "sk-svcacct-0123456789abcdefghijklmnopqrstuvwxyz", "key_id": "key_vault"});
+    world.admin("POST", &format!("{UPSTREAMS}/{id}/keys"), &key);
+    let made = world.key(&world.project_id, "ci");
+    let incident = world.admin("POST", INCIDENTS, &json!({"key_id": made["id"], "reason": "r"}));
+    let path = format!("{INCIDENTS}/{}/report", incident["id"].as_str().expect("an id"));
+    world.choose("failover", &json!([{"id": id}]));
+    let without = world.admin("GET", &path, &Value::Null);
+    assert_eq!(without["key"]["upstream_key_ids"], json!(["key_vault"]));
+    assert!(without["upstream_usage"]["why"].as_str().is_some_and(|why| why.contains("no admin key")), "{without}");
+    let administration = json!({"administration": {"project_id": "proj_theirs", "key": admin_key}});
+    world.admin("POST", &format!("{UPSTREAMS}/{id}"), &administration);
+    provider_says(&world);
+    let asked_before = world.upstream.requests().len();
+    let report = world.admin("GET", &path, &Value::Null);
+    assert_eq!((&report["upstream_usage"]["calls"], &report["upstream_usage"]["cost"]), (&json!(5), &json!("0.25")));
+    for request in &world.upstream.requests()[asked_before..] {
+        assert_eq!(request.header("authorization"), Some(format!("Bearer {admin_key}").as_str()));
+        assert!(request.target.contains("api_key_ids%5B%5D=key_vault"), "{}", request.target);
+    }
+    assert!(!report.to_string().contains(admin_key) && !world.diagnostics().contains(admin_key));
 }

@@ -87,16 +87,16 @@ fn expect_nothing_lost(world: &World, limit: &str) {
     world.expect_no_defect();
 }
 
-fn database(world: &World) -> PathBuf {
+pub(crate) fn database(world: &World) -> PathBuf {
     world.folder.path().join("data/sallyport.db")
 }
 
 /// A program that has done something to the database, until its input ends.
-struct Meddler(Child);
+pub(crate) struct Meddler(Child);
 
 impl Meddler {
     /// Runs Python lines with an open connection `db`; a second part when it is dropped.
-    fn new(database: &Path, first: &str, last: &str) -> Meddler {
+    pub(crate) fn new(database: &Path, first: &str, last: &str) -> Meddler {
         let code = format!(
             "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)\n{first}\n\
              print('done', flush=True)\nsys.stdin.read()\n{last}\ndb.close()\n"
