@@ -29,10 +29,10 @@ struct Known {
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     /// The file.
-    #[error("cannot read the baseline {0}: {1}")]
+    #[error("cannot read the baseline {0}")]
     Read(String, #[source] std::io::Error),
     /// Its contents.
-    #[error("{0} is no baseline of this version ({1}): make it anew with --write-baseline")]
+    #[error("{0} is no baseline of this version: make it anew with --write-baseline")]
     Malformed(String, #[source] serde_json::Error),
 }
 

@@ -42,11 +42,12 @@ pub fn summary(outcome: &Outcome, seconds: f64) -> String {
     let megabytes = outcome.bytes as f64 / 1e6;
     let speed = if seconds > 0.0 { megabytes / seconds } else { 0.0 };
     let known = if outcome.known == 0 { String::new() } else { format!(" ({} more in the baseline)", outcome.known) };
+    let counted = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     format!(
-        "{} findings{known} in {} files, {megabytes:.1} MB, {speed:.0} MB/s, {} warnings",
-        outcome.hits.len(),
-        outcome.files,
-        outcome.warning_count
+        "{}{known} in {}, {megabytes:.1} MB, {speed:.0} MB/s, {}",
+        counted(outcome.hits.len() as u64, "finding"),
+        counted(outcome.files, "file"),
+        counted(outcome.warning_count, "warning")
     )
 }
 

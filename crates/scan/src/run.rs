@@ -107,13 +107,13 @@ impl FailOn {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing is there.
-    #[error("cannot scan {0}: {1}")]
+    #[error("cannot scan {0}")]
     Missing(String, #[source] std::io::Error),
     /// A pattern.
     #[error("`{0}` is no pattern of paths: {1}")]
     Pattern(String, String),
     /// Git is not there.
-    #[error("git is needed to read a history, and cannot be run ({0}): apt-get install git")]
+    #[error("git is needed to read a history, and cannot be run; if it is missing: apt-get install git")]
     NoGit(#[source] std::io::Error),
     /// Git says no.
     #[error("git cannot read {0}: {1}")]

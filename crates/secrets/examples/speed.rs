@@ -72,6 +72,15 @@ fn measure(engine: &Engine, name: &str, bytes: &[u8]) {
     );
 }
 
+/// A streamed answer, five bytes at a time.
+fn measure_stream(engine: &Engine) {
+    let text = &made("prose")[..1 << 20];
+    let (mut stream, before) = (engine.stream(), processor_seconds());
+    let pieces = text.chunks(5).map(|piece| stream.push(piece).len() + stream.held_back()).count();
+    let nanoseconds = (processor_seconds() - before) * 1e9 / pieces as f64;
+    println!("pieces of five bytes: {nanoseconds:.0} ns each");
+}
+
 /// What the thread used: on a busy machine the clock says little.
 fn processor_seconds() -> f64 {
     let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -91,5 +100,6 @@ fn main() {
         for name in ["prose", "code", "json", "bundle", "base64", "random"] {
             measure(&engine, name, &made(name));
         }
+        measure_stream(&engine);
     }
 }

@@ -3,10 +3,10 @@
 //! A wrong alignment, and binary data, decode to bytes of which few are text; only stretches of text go on to a layer
 //! of their own. So the start of a run need not be known, and a picture in base64 costs its decoding only.
 
+use crate::bridge;
 use crate::engine::Inner;
 use crate::finding::Encoding;
 use crate::layer::{Found, Layer, Origin, Origins, Path};
-use crate::walk;
 
 /// Shortest run that is decoded: the shortest secret that is looked for (16 bytes) in base64, with its neighbours cut.
 pub(crate) const RUN_BYTES_MIN: usize = 22;
@@ -195,7 +195,7 @@ enum Wrapped {
 fn wrapped(rest: &[u8], line: usize) -> Wrapped {
     if matches!(rest[0], b'"' | b'\'' | b'`') {
         let ahead = &rest[..rest.len().min(JOINT_BYTES_MAX)];
-        return match walk::next_literal(ahead) {
+        return match bridge::next_literal(ahead) {
             Some(Some(next)) => Wrapped::At(next),
             None if ahead.len() < JOINT_BYTES_MAX => Wrapped::Undecided,
             _ => Wrapped::Ended,

@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     /// Proper prefixes of anchors.
     prefixes: HashSet<Vec<u8>>,
     certain_bytes_max: usize,
+    /// First bytes of anchors.
+    begins_any: [bool; 256],
     /// First bytes of the anchors of certain rules.
     begins_certain: [bool; 256],
     certain_anchors: Vec<(Vec<u8>, usize)>,
@@ -87,6 +89,7 @@ impl Engine {
             looks_back_bytes: if config.finds_reversed { REVERSED_BYTES_MAX as u64 * LOOKS_BACK_FACTOR } else { 0 },
             anchor_bytes_max: anchors.iter().map(|(anchor, _)| anchor.len()).max().unwrap_or(1),
             prefixes: prefixes.collect(),
+            begins_any: std::array::from_fn(|byte| anchors.iter().any(|(anchor, _)| usize::from(anchor[0]) == byte)),
             begins_certain: std::array::from_fn(|byte| {
                 certain_anchors.iter().any(|(anchor, _)| usize::from(anchor[0]) == byte)
             }),
@@ -196,19 +199,27 @@ impl Inner {
     /// Bytes at the end that may become an anchor.
     pub(crate) fn tail(&self, bytes: &[u8]) -> usize {
         let longest = bytes.len().min(self.anchor_bytes_max - 1);
-        (1..=longest).rev().find(|length| self.prefixes.contains(&bytes[bytes.len() - length..])).unwrap_or(0)
+        let is_prefix = |tail: &[u8]| self.begins_any[usize::from(tail[0])] && self.prefixes.contains(tail);
+        (1..=longest).rev().find(|length| is_prefix(&bytes[bytes.len() - length..])).unwrap_or(0)
     }
 
     /// Bytes at the end of a literal that may become an anchor of a certain rule and are a word of their own.
     pub(crate) fn certain_tail(&self, bytes: &[u8]) -> Option<usize> {
-        let longest = bytes.len().min(self.certain_bytes_max);
-        let word = bytes.iter().rev().take(longest).take_while(|byte| !matches!(byte, b'"' | b'\'' | b'`' | b' '));
-        (1..=word.count()).rev().find(|length| {
+        let mut found = None;
+        for length in 1..=bytes.len().min(self.certain_bytes_max) {
             let (before, tail) = bytes.split_at(bytes.len() - length);
-            self.begins_certain[usize::from(tail[0])]
+            // An anchor is one word. Nearly every literal ends here: its last byte is a bracket, or in no anchor's place.
+            if !tail[0].is_ascii_alphanumeric() && !matches!(tail[0], b'-' | b'_') {
+                break;
+            }
+            if self.begins_certain[usize::from(tail[0])]
                 && !before.last().is_some_and(u8::is_ascii_alphanumeric)
-                && self.certain_anchors.iter().any(|(anchor, _)| anchor.len() > *length && anchor.starts_with(tail))
-        })
+                && self.certain_anchors.iter().any(|(anchor, _)| anchor.len() > length && anchor.starts_with(tail))
+            {
+                found = Some(length);
+            }
+        }
+        found
     }
 
     pub(crate) fn certain_rules_at<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = usize> + 'a {

@@ -221,7 +221,7 @@ impl Layer {
         match start.checked_sub(1).map(|before| self.bytes[before]) {
             _ if !engine.rule(rule).has_left_edge => true,
             None => self.is_at_start,
-            Some(before) => !before.is_ascii_alphanumeric() && before != b'_',
+            Some(before) => !is_word(before),
         }
     }
 

@@ -17,6 +17,7 @@
 //! an anchor that is rare and stands at the start; give it a check of its own if a checksum or a length is known; run the
 //! tests, which make an instance of every row and demand that it is found.
 
+mod bridge;
 mod checks;
 mod encoded;
 mod engine;

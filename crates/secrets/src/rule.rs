@@ -89,7 +89,7 @@ pub struct Rule {
     pub(crate) pattern: &'static str,
     /// Most bytes of lead and secret together.
     pub(crate) bytes_max: usize,
-    /// No letter, digit or `_` may stand directly before the match.
+    /// No letter, digit, `_` or `-` may stand directly before the match.
     pub(crate) has_left_edge: bool,
     /// No letter, digit, `_` or `-` may stand directly behind the match.
     pub(crate) has_right_edge: bool,

@@ -48,11 +48,12 @@ pub(crate) static TRIGGERS: [bool; 256] = {
 /// Reads the token at `at`.
 pub(crate) fn token(bytes: &[u8], at: usize, is_ended: bool) -> Token {
     let rest = &bytes[at..];
+    let before = at.checked_sub(1).map(|before| bytes[before]);
     let token = match rest[0] {
-        b'\\' => backslash(rest),
+        b'\\' => backslash(rest, before),
         b'%' => percent(rest),
         b'&' => entity(rest),
-        b'=' => quoted_printable(rest, at.checked_sub(1).map(|before| bytes[before])),
+        b'=' => quoted_printable(rest, before),
         0 => wide(bytes, at),
         0x1b => colour(rest),
         _ => unicode(rest),
@@ -126,7 +127,7 @@ fn braced(rest: &[u8], at: usize) -> Token {
     }
 }
 
-fn backslash(rest: &[u8]) -> Token {
+fn backslash(rest: &[u8], before: Option<u8>) -> Token {
     let Some(&escape) = rest.get(1) else { return Token::Undecided };
     match escape {
         b'x' | b'u' if rest.get(2) == Some(&b'{') => braced(rest, 2),
@@ -152,7 +153,10 @@ fn backslash(rest: &[u8]) -> Token {
         b't' | b'b' | b'f' | b'v' | b'a' => Token::Decoded(2, Short::byte(b'\t')),
         b'\r' | b'\n' => continuation(rest),
         // Any other character means itself: `\/`, `\"`, `\-`, and in JavaScript `\s`.
-        b' '..=b'~' => Token::Decoded(2, Short::byte(escape)),
+        // In binary data a backslash is nothing.
+        b' '..=b'~' if before.is_none_or(|before| before.is_ascii() && before != 0) => {
+            Token::Decoded(2, Short::byte(escape))
+        }
         _ => Token::Plain(1),
     }
 }
@@ -288,13 +292,17 @@ fn quoted_printable(rest: &[u8], before: Option<u8>) -> Token {
 /// where the neighbours are such pairs too is it taken away.
 fn wide(bytes: &[u8], at: usize) -> Token {
     let rest = &bytes[at..];
-    let zeros = rest.iter().take(4).take_while(|byte| **byte == 0).count();
-    if zeros == rest.len() || (zeros == 1 || zeros == 3) && rest.len() < zeros + 2 {
-        return if zeros == 4 { Token::Plain(4) } else { Token::Undecided };
+    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+    // The rest of a run of which the start is read already, or a run that is none between characters.
+    if at > 0 && bytes[at - 1] == 0 || zeros > 3 {
+        return Token::Plain(zeros);
+    }
+    if zeros == rest.len() || zeros != 2 && rest.len() < zeros + 2 {
+        return Token::Undecided;
     }
     let is_pair_before = at >= 2 && bytes[at - 2] == 0 && bytes[at - 1] != 0;
     let is_pair_behind = rest.get(zeros + 1) == Some(&0);
-    match (zeros == 1 || zeros == 3) && (is_pair_before || is_pair_behind) {
+    match zeros != 2 && (is_pair_before || is_pair_behind) {
         true => Token::Decoded(zeros, Short::EMPTY),
         false => Token::Plain(zeros),
     }
