@@ -44,6 +44,7 @@ const PIECES: &[&str] = &[
     "97,66,51,100,69,53,102,",
     "0x73, 0x6b, 0x2d",
     "<b>",
+    "\n\ndata: ",
     "</b>",
     "\"content\":\"",
     "\"}}]}\n\ndata: {\"delta\":{\"content\":\"",
