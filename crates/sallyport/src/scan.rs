@@ -1,6 +1,6 @@
 //! `sallyport scan …`
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,10 +125,15 @@ impl Scan {
         if let Some(baseline) = baseline {
             outcome.known = baseline.drop_known(&mut outcome.hits);
         }
-        match self.format {
-            Format::Text => print!("{}", scan::text(&outcome.hits)),
-            Format::Json => print!("{}", scan::json(&outcome.hits)),
-            Format::Sarif => print!("{}", scan::sarif(&outcome.hits, env!("CARGO_PKG_VERSION"))),
+        let report = match self.format {
+            Format::Text => scan::text(&outcome.hits),
+            Format::Json => scan::json(&outcome.hits),
+            Format::Sarif => scan::sarif(&outcome.hits, env!("CARGO_PKG_VERSION")),
+        };
+        match std::io::stdout().write_all(report.as_bytes()) {
+            // Whoever reads has read enough; what was found still counts.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.context("cannot write the report to the standard output")?,
         }
         outcome.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         eprintln!("{}", scan::summary(&outcome, start.elapsed().as_secs_f64()));

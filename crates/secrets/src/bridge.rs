@@ -220,6 +220,14 @@ impl Reader<'_> {
                 return Some(Bridge::To(size + 2, false));
             }
         }
+        // The next event of a stream of plain text.
+        let event = self.skip(at, is_blank)?;
+        if self.bytes[event..].starts_with(b"data:") {
+            let text = self.skip(event + 5, |byte| byte == b' ')?;
+            return Some(if is_body(self.byte(text)?) { Bridge::To(text, false) } else { Bridge::Nothing });
+        } else if b"data:".starts_with(&self.bytes[event..]) {
+            return None;
+        }
         let text = self.skip(at, |byte| is_blank(byte) || matches!(byte, b'#' | b'>' | b'*' | b'|' | b'/' | b'+'))?;
         let is_next_line = memmem::find_iter(&self.bytes[at..text], b"\n").count() <= 1 && text - at <= GAP_BYTES_MAX;
         Some(if is_next_line && is_body(self.byte(text)?) { Bridge::To(text, false) } else { Bridge::Nothing })

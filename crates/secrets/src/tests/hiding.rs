@@ -133,6 +133,7 @@ fn places() -> Vec<Hiding> {
                 )
             }))
         }),
+        ("plain stream", |key| text(format!("data: {}\n\n", wrapped(key, 9, "\n\ndata: ")))),
         ("stream in json", |key| {
             let stream = events(key, 3, |piece| format!("{{\"delta\":{{\"content\":\"{piece}\"}}}}"));
             text(format!("{{\"log\":\"{}\"}}", stream.replace('"', "\\\"").replace('\n', "\\n")))
