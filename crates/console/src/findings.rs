@@ -1,7 +1,10 @@
 //! What the gate noticed: listed, told, and acted upon where a key says so.
 //!
-//! Promises: the same thing in the same hour is one finding with a count, so that a flood neither fills the database nor
-//! anybody's mailbox; each finding is told once to every webhook.
+//! Promises: the same thing in the same hour is one finding with a count, and new findings of a type are bounded by the
+//! hour, so that a flood neither fills the database nor anybody's mailbox; each finding that is not low is told once to
+//! every webhook.
+
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use store::{Actor, BrowserUse, Channel, Finding, FindingFilter, Key, KeyId, Notice, ProjectId, Severity};
@@ -36,6 +39,24 @@ pub struct Noticed {
 }
 
 const HOUR_SECONDS: i64 = 3_600;
+/// New findings of one type in an hour that are told apart; whoever makes up origins and addresses makes no more.
+const NEW_AN_HOUR_MAX: u32 = 200;
+
+/// How many new findings of each type this hour has had.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh {
+    hour: i64,
+    counts: HashMap<&'static str, u32>,
+}
+
+impl Fresh {
+    fn has_room(&mut self, kind: &'static str, hour: i64) -> bool {
+        if self.hour != hour {
+            *self = Fresh { hour, counts: HashMap::new() };
+        }
+        self.counts.get(kind).copied().unwrap_or_default() < NEW_AN_HOUR_MAX
+    }
+}
 
 fn show(finding: &Finding) -> Value {
     json!({
@@ -77,7 +98,11 @@ impl Console {
         let finding = self.finding(noticed);
         let is_new = self.keeping.findings.note(&finding).await.map_err(|error| unavailable(&error))?;
         if is_new {
-            self.tell_of(&finding).await;
+            *self.keeping.fresh().counts.entry(noticed.kind).or_default() += 1;
+            // What anybody can cause without a key is there to be looked up, not to wake people.
+            if finding.severity > Severity::Low {
+                self.tell_of(&finding).await;
+            }
         }
         if noticed.is_browser_use {
             let _one_at_a_time = self.writing.lock().await;
@@ -96,6 +121,10 @@ impl Console {
         // Where a key is concerned, one address of a botnet is like another.
         let who = noticed.key.as_ref().map_or(noticed.address.as_str(), KeyId::as_str);
         let origin = noticed.origin.as_deref().unwrap_or_default();
+        let (who, origin) = match self.keeping.fresh().has_room(noticed.kind, hour) {
+            true => (who, origin),
+            false => ("others", ""),
+        };
         let name = self.pepper.digest(&format!("finding\n{}\n{who}\n{origin}\n{hour}", noticed.kind));
         let id: String = name.as_bytes()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
         Finding {

@@ -5,12 +5,13 @@
 //! once for each key and step; a rotation that fails is tried again later and tells why.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 use store::{Actor, Findings, KeyEntry, KeyId, KeyUse, KeyUses, LastUse, Notice, StoreError};
 
 use crate::Console;
+use crate::findings::Fresh;
 use crate::key_life::{Deliveries, Rotation};
 
 /// An end is announced so many seconds ahead: a week, and a day.
@@ -30,6 +31,7 @@ pub struct Keeping {
     pub deliveries: Arc<dyn Deliveries>,
     last_uses: Mutex<HashMap<KeyId, LastUse>>,
     waiting: Mutex<Vec<KeyUse>>,
+    fresh: Mutex<Fresh>,
 }
 
 impl std::fmt::Debug for Keeping {
@@ -49,7 +51,12 @@ impl Keeping {
         deliveries: Arc<dyn Deliveries>,
     ) -> Result<Keeping, StoreError> {
         let last_uses = Mutex::new(uses.last_uses().await?.into_iter().collect());
-        Ok(Keeping { findings, uses, deliveries, last_uses, waiting: Mutex::default() })
+        Ok(Keeping { findings, uses, deliveries, last_uses, waiting: Mutex::default(), fresh: Mutex::default() })
+    }
+
+    /// New findings of this hour.
+    pub(crate) fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a key was last used, as far as it was taken over.
@@ -117,7 +124,7 @@ impl Console {
                 expires_at: None,
                 deliver_to: Some(plan.deliver_to.clone()),
             };
-            match self.rotate(Actor::Local, &entry.key.id, &rotation).await {
+            match self.rotate(None, Actor::Local, &entry.key.id, &rotation).await {
                 Ok(_) => tracing::info!(key_id = %entry.key.id, "a key was rotated as planned"),
                 Err(refusal) => {
                     tracing::error!(key_id = %entry.key.id, error = %refusal.message, "a planned rotation failed");

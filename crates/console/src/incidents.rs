@@ -7,7 +7,7 @@
 use exposure::incident::{Ending, Incident, REMARKS_MAX, Remark};
 use exposure::report;
 use serde_json::{Map, Value, json};
-use store::{IncidentFilter, IncidentStep, KeyId};
+use store::{IncidentFilter, IncidentStep, Key, KeyId};
 use wire::refusal::{Reason, Refusal};
 
 use crate::evidence::final_report;
@@ -147,7 +147,7 @@ impl Console {
         };
         let mut change = change(IncidentStep::Open, incident);
         let replacement = match fields.bool("replace")?.unwrap_or(false) {
-            true => Some(self.key_like(&key, Some(&call.caller.key.id))?),
+            true => Some(self.key_in_place_of(call, &key)?),
             false => None,
         };
         if ended_at.is_none() {
@@ -198,6 +198,14 @@ impl Console {
         self.show_with_evidence(incident).await
     }
 
+    /// A key like another, for whoever calls.
+    fn key_in_place_of(&self, call: &Call<'_>, key: &Key) -> Result<NewKey, Refusal> {
+        if key.project.is_none() {
+            call.refuse_if_restricted()?;
+        }
+        self.key_like(key, Some(&call.caller.key.id))
+    }
+
     /// Mints the key in the place of the exposed one, where that was not done at once.
     pub(crate) async fn replace_by_incident(&self, call: &Call<'_>) -> Answer {
         let incident = self.open_one(call).await?;
@@ -208,7 +216,7 @@ impl Console {
             return Err(Refusal::new(Reason::Conflict, words));
         }
         let (old, _) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
-        let key = self.key_like(&old, Some(&call.caller.key.id))?;
+        let key = self.key_in_place_of(call, &old)?;
         let mut change = change(IncidentStep::Update, incident);
         change.incident.replacement = Some(key.record.id.to_string());
         change.replacement = Some(key.record.clone());

@@ -183,7 +183,7 @@ impl Console {
         deliver_to.iter().try_for_each(|name| self.known_delivery(&fields, name))?;
         let overlap_seconds = overlap(&fields)?.unwrap_or(OVERLAP_SECONDS_DEFAULT);
         let rotation = Rotation { overlap_seconds, expires_at, deliver_to };
-        let secret = self.rotate(call.actor(), &key.id, &rotation).await?;
+        let secret = self.rotate(Some(call.caller), call.actor(), &key.id, &rotation).await?;
         let mut shown = self.show_key(&key.id)?;
         if let Some(secret) = secret {
             shown["value"] = secret.expose().into();
@@ -197,12 +197,17 @@ impl Console {
     /// Then the secret before is in force as it was.
     pub(crate) async fn rotate(
         &self,
+        caller: Option<&Arc<KeyEntry>>,
         actor: Actor,
         id: &KeyId,
         rotation: &Rotation,
     ) -> Result<Option<Secret>, Refusal> {
         let (before, after, secret) = {
             let _one_at_a_time = self.writing.lock().await;
+            if caller.is_some_and(|caller| caller.revocation.is_revoked()) {
+                // While it waited for its turn.
+                return Err(Refusal::new(Reason::RevokedKey, "This API key was revoked. Nothing was changed."));
+            }
             let snapshot = self.snapshot();
             let entry = snapshot.key_by_id(id).ok_or_else(|| no_such("API key", id.as_str()))?;
             let before = entry.key.clone();

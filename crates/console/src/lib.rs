@@ -108,6 +108,16 @@ impl Call<'_> {
         self.params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
+    /// Refuses what gives its caller an admin key, or another's new secret: a restricted one could make itself one that is
+    /// not.
+    fn refuse_if_restricted(&self) -> Result<(), Refusal> {
+        if self.caller.key.bounds.is_open() {
+            return Ok(());
+        }
+        let words = "A restricted admin key makes and changes no admin keys. Use one without restrictions.";
+        Err(Refusal::new(Reason::MissingScope, words))
+    }
+
     fn actor(&self) -> Actor {
         Actor::Key {
             id: self.caller.key.id.clone(),
@@ -237,6 +247,9 @@ impl Console {
     async fn answer(&self, call: &Call<'_>) -> Answer {
         if call.endpoint.method == Method::Get {
             return self.perform(call).await;
+        }
+        if call.endpoint.path.contains("/admin_api_keys") {
+            call.refuse_if_restricted()?;
         }
         if key_life::ROTATIONS.contains(&call.endpoint.path) {
             // It waits for its turn by itself, and not while a secret is delivered.

@@ -4,7 +4,7 @@
 //! source comes first, then `X-Forwarded-For` is read from the right, skipping trusted hops; what stands left of the
 //! first address that is not ours was written by that client and is ignored.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -15,6 +15,17 @@ const HOPS_MAX: usize = 32;
 /// Whether `address` is one of the trusted proxies. IPv4 inside IPv6 counts as IPv4.
 pub(crate) fn is_trusted(address: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     !trusted_proxies.is_empty() && trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()))
+}
+
+/// Whom an address stands for where somebody's doings are counted: of IPv6, whoever has one address has a /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 /// The address that a request is said to come from.

@@ -186,7 +186,8 @@ impl ClientSecrets {
 
     /// Whether a live secret is bound to a web origin.
     pub(crate) fn has_origin(&self, origin: &str, now: i64) -> bool {
-        let book = self.book();
+        let mut book = self.book();
+        book.forget_expired(now);
         book.by_origin.get(origin).is_some_and(|bound| bound.values().any(|secret| secret.is_live(now)))
     }
 

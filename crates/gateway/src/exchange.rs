@@ -158,7 +158,9 @@ fn again(gate: &Gate, resolved: &Resolved<'_>, prepared: &Prepared, head: &Parts
     match resolved.project() {
         Some(project) if resolved.row.endpoint.meter != Meter::Nothing => {
             let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-            gate.idempotent.begin(&head.headers, project.id.as_str(), target, &prepared.whole)
+            // A client secret's answers are its own: another page could guess the key of somebody else's.
+            let whose = resolved.caller.client.as_ref().map_or(project.id.as_str(), |client| &client.id);
+            gate.idempotent.begin(&head.headers, whose, target, &prepared.whole)
         }
         _ => Ok(Begin::Plain),
     }

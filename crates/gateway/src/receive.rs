@@ -4,7 +4,7 @@
 //! anything is looked up; the body goes on byte for byte, because the signature is over those bytes; requests with keys
 //! are not slowed by a flood of reports. What the signature is held against is the control plane's.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use rates::{Admission, Limits, Scope, Subject, Want};
 use wire::endpoint::Found;
 use wire::refusal::{Reason, Refusal};
 
+use crate::address::network;
 use crate::answer::Answer;
 use crate::body::{self, declared_length};
 use crate::control;
@@ -81,15 +82,4 @@ fn admit(gate: &Gate, path: &str, address: IpAddr) -> Result<Admission, Refusal>
             None => refusal,
         }
     })
-}
-
-/// Whom an address stands for: of IPv6 anybody has a /64 to choose from.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
 }

@@ -176,7 +176,7 @@ impl Record {
         let Some(caller) = &self.caller else { return };
         self.worker.uses().note(&Use {
             key: &caller.key.id,
-            address: self.address,
+            address: Some(self.address).filter(|_| self.client_secret.is_none()),
             at: self.worker.gate.clock.unix_seconds(),
             is_refused: status >= 400,
             user_agent: self.user_agent.as_ref(),

@@ -6,8 +6,10 @@
 //! with a time to come back; addresses are bounded, the quietest go first.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+
+use crate::address::network;
 
 /// Unknown keys in a minute from which on an address is answered shortly: an application that was forgotten when its key
 /// was revoked retries a few times a minute.
@@ -16,8 +18,6 @@ const UNKNOWN_MAX: u32 = 20;
 const WINDOW_SECONDS: i64 = 60;
 /// Addresses remembered; some 60 bytes each.
 const ADDRESSES_MAX: usize = 16_384;
-/// A network of IPv6 counts as one address: whoever has one address has the network.
-const IPV6_PREFIX: u32 = 64;
 
 /// What an unknown key means for its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +80,6 @@ fn make_room(windows: &mut HashMap<IpAddr, Window>, now: i64) {
     let (_, median, _) = counts.select_nth_unstable(middle);
     let median = *median;
     windows.retain(|_, window| window.count > median);
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let mask = u128::MAX << (u128::BITS - IPV6_PREFIX);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,8 @@ struct Tally {
 /// One request.
 pub(crate) struct Use<'a> {
     pub(crate) key: &'a KeyId,
-    pub(crate) address: IpAddr,
+    /// `None` for a client secret's: its users are anywhere.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) at: i64,
     pub(crate) is_refused: bool,
     pub(crate) user_agent: Option<&'a HeaderValue>,
@@ -45,7 +46,7 @@ impl UseBook {
     /// Counts a request.
     pub(crate) fn note(&self, used: &Use<'_>) {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut place = (used.key.clone(), Some(used.address));
+        let mut place = (used.key.clone(), used.address);
         if tallies.len() >= TALLIES_MAX && !tallies.contains_key(&place) {
             place.1 = None;
         }
@@ -97,7 +98,7 @@ mod tests {
         let (key, agent) = (KeyId::new("key_a"), HeaderValue::from_static("sdk"));
         let used = |at, address: &str, model| Use {
             key: &key,
-            address: address.parse().expect("an address"),
+            address: Some(address.parse().expect("an address")),
             at,
             is_refused: at % 2 == 1,
             user_agent: Some(&agent).filter(|_| at < 7_300),
@@ -121,7 +122,7 @@ mod tests {
     fn addresses_without_number_are_counted_together() {
         let (book, key) = (UseBook::default(), KeyId::new("key_a"));
         for number in 0..u32::try_from(TALLIES_MAX).expect("small") + 100 {
-            let address = IpAddr::from(number.to_be_bytes());
+            let address = Some(IpAddr::from(number.to_be_bytes()));
             book.note(&Use { key: &key, address, at: 1, is_refused: false, user_agent: None, model: None });
         }
         let taken = book.take();

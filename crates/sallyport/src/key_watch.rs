@@ -41,6 +41,7 @@ impl KeyWatch {
         let watch = Arc::new(self);
         vec![
             tokio::spawn(Arc::clone(&watch).tick(stop.clone())),
+            tokio::spawn(Arc::clone(&watch).write(stop.clone())),
             tokio::spawn(Arc::clone(&watch).plan(stop.clone())),
             tokio::spawn(watch.look_into(alarms, stop)),
         ]
@@ -63,16 +64,24 @@ impl KeyWatch {
         self.write_uses().await;
     }
 
-    /// What may take a while: the disk, deliveries.
+    /// What waits for the disk.
+    async fn write(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut keeping = tokio::time::interval(KEEPING_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = keeping.tick() => self.write_uses().await,
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    /// What may take long: deliveries, one after the other.
     async fn plan(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut keeping = tokio::time::interval(KEEPING_INTERVAL);
         let mut forgetting = tokio::time::interval(FORGET_INTERVAL);
         loop {
             tokio::select! {
-                _ = keeping.tick() => {
-                    self.write_uses().await;
-                    self.console.keep_keys().await;
-                }
+                _ = keeping.tick() => self.console.keep_keys().await,
                 _ = forgetting.tick() => self.console.forget_old().await,
                 () = stopped(&mut stop) => return,
             }

@@ -118,7 +118,8 @@ pub struct KeyUse {
     pub key: KeyId,
     /// When the hour began, Unix seconds.
     pub hour: i64,
-    /// The address; [`KeyUse::ELSEWHERE`] for those over the bound of addresses an hour.
+    /// The address; [`KeyUse::ELSEWHERE`] for those over the bound of addresses, and for those of client secrets, whose
+    /// users are anywhere.
     pub address: String,
     /// Requests that came.
     pub calls: u64,
@@ -137,6 +138,8 @@ pub struct KeyUse {
 impl KeyUse {
     /// Stands for all addresses over the bound.
     pub const ELSEWHERE: &'static str = "elsewhere";
+    /// Addresses of a key that are told apart in an hour.
+    pub const ADDRESSES_MAX: u32 = 256;
 }
 
 /// When a key was last used, and how.

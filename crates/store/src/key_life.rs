@@ -34,6 +34,11 @@ pub struct KeyBounds {
 }
 
 impl KeyBounds {
+    /// Whether nothing is restricted.
+    pub fn is_open(&self) -> bool {
+        *self == KeyBounds::default()
+    }
+
     /// Whether a model may be named.
     pub fn takes_model(&self, model: &str) -> bool {
         self.models.is_empty() || self.models.iter().any(|pattern| fits(pattern, model))

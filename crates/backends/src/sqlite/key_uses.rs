@@ -10,10 +10,12 @@ use super::{Sqlite, refused};
 
 async fn add(connection: &mut SqliteConnection, used: &KeyUse) -> Done {
     let figure = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
-    // The words are those of the later use, where it has any.
+    // The words are those of the later use, where it has any. New addresses over the bound are counted as one.
     let query = sqlx::query(
         "INSERT INTO key_use AS old (key_id, hour, address, calls, refused, first_at, last_at, user_agent, model) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, \
+         SELECT ?1, ?2, iif(EXISTS (SELECT 1 FROM key_use WHERE key_id = ?1 AND hour = ?2 AND address = ?3) \
+         OR (SELECT count(*) FROM key_use WHERE key_id = ?1 AND hour = ?2) < ?10, ?3, ?11), ?4, ?5, ?6, ?7, ?8, ?9 \
+         WHERE TRUE ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, \
          refused = refused + excluded.refused, first_at = min(first_at, excluded.first_at), \
          last_at = max(last_at, excluded.last_at), \
          user_agent = iif(excluded.last_at >= old.last_at, coalesce(excluded.user_agent, old.user_agent), old.user_agent), \
@@ -21,7 +23,8 @@ async fn add(connection: &mut SqliteConnection, used: &KeyUse) -> Done {
     );
     let query = query.bind(used.key.as_str()).bind(used.hour).bind(&used.address);
     let query = query.bind(figure(used.calls)).bind(figure(used.refused)).bind(used.first_at).bind(used.last_at);
-    query.bind(&used.user_agent).bind(&used.model).execute(&mut *connection).await.map_err(refused)?;
+    let query = query.bind(&used.user_agent).bind(&used.model).bind(KeyUse::ADDRESSES_MAX).bind(KeyUse::ELSEWHERE);
+    query.execute(&mut *connection).await.map_err(refused)?;
     let query = sqlx::query(
         "INSERT INTO key_last_use AS old (key_id, at, address, user_agent, model) VALUES (?, ?, ?, ?, ?) \
          ON CONFLICT DO UPDATE SET at = excluded.at, address = excluded.address, user_agent = excluded.user_agent, \

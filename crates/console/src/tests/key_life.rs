@@ -372,3 +372,50 @@ async fn a_decoy_is_a_key_that_opens_nothing() {
     let body = json!({"name": "k", "sallyport": {"is_decoy": true}});
     assert_eq!(world.call("POST", "/admin_api_keys", body).await.expect_err("an admin key").status(), 400);
 }
+
+#[tokio::test]
+async fn a_restricted_admin_key_makes_itself_no_wider_one() {
+    let world = still_world().await;
+    let body = json!({"name": "half", "scopes": ["api.management.write"]});
+    let half = world.ok("POST", "/admin_api_keys", body).await;
+    let half = entry(&world, &half["value"]).expect("in force");
+    let first = format!("/v1/sallyport/admin_api_keys/{}", world.caller.key.id);
+    let incident = json!({"key_id": world.caller.key.id.as_str(), "reason": "r", "replace": true, "suspend": true});
+    for (target, body) in [
+        ("/admin_api_keys", json!({"name": "wide"})),
+        (&format!("{first}/rotate"), json!({})),
+        (&format!("{first}/suspend"), json!({})),
+        ("/v1/sallyport/incidents", incident),
+    ] {
+        let refusal = world.call_as(&half, "POST", target, body).await.expect_err(target);
+        assert_eq!(refusal.reason, Reason::MissingScope, "{target}: {}", refusal.message);
+    }
+    world.call_as(&half, "POST", &keys(&world), json!({"name": "k"})).await.expect("project keys are its business");
+}
+
+#[tokio::test]
+async fn whoever_makes_up_origins_makes_no_flood_of_findings() {
+    let world = still_world().await;
+    world.ok("POST", "/v1/sallyport/webhooks", json!({"name": "w", "url": "https://hooks.example/x"})).await;
+    let made_up = |number: u32| Noticed {
+        kind: "browser.unknown_origin",
+        severity: Severity::Low,
+        key: None,
+        address: format!("192.0.2.{}", number % 256),
+        origin: Some(format!("https://{number}.example")),
+        is_browser_use: false,
+        ..noticed(&json!({"id": "key_x"}), START)
+    };
+    for number in 0..300 {
+        world.console.take_in(&made_up(number)).await.expect("taken in");
+    }
+    let filter = store::FindingFilter { limit: 1_000, ..Default::default() };
+    let found = world.store.store.findings(&filter).await.expect("readable").expect("a page").0;
+    assert_eq!((found.len(), found.iter().map(|finding| finding.count).sum::<u64>()), (201, 300));
+    let notices = world.ok("GET", "/v1/sallyport/notices", Value::Null).await;
+    assert!(notices["data"].as_array().expect("a list").is_empty(), "nobody is woken");
+    // The next hour is another.
+    let later = Noticed { at: START + 3_600, ..made_up(301) };
+    world.console.take_in(&later).await.expect("taken in");
+    assert_eq!(world.store.store.findings(&filter).await.expect("readable").expect("a page").0.len(), 202);
+}

@@ -89,7 +89,21 @@ pub async fn uses_are_added_and_never_go_back(store: &dyn KeyUses) {
     };
     let of_other = LastUse { at: 2 * HOUR + 5, address: "10.0.0.9".into(), user_agent: None, model: None };
     assert_eq!(last, [(key.clone(), curl), (other.key, of_other)]);
+    // A key that is used from everywhere has so many rows an hour, and one for all the rest.
+    let many = KeyId::new("key_many");
+    let from = |number: u32| KeyUse {
+        key: many.clone(),
+        ..used(0, &format!("10.1.{}.{}", number / 256, number % 256), 9, None)
+    };
+    let all: Vec<KeyUse> = (0..KeyUse::ADDRESSES_MAX + 10).map(from).collect();
+    store.add_uses(&all).await.expect("written");
+    store.add_uses(&[from(3)]).await.expect("written");
+    let rows = store.uses_of(&many, 0).await.expect("readable");
+    assert_eq!(rows.len(), KeyUse::ADDRESSES_MAX as usize + 1);
+    let of = |address: &str| rows.iter().find(|row| row.address == address).map(|row| row.calls);
+    assert_eq!((of(KeyUse::ELSEWHERE), of("10.1.0.3")), (Some(30), Some(6)));
+    store.forget_uses(1).await.expect("written");
     assert_eq!(store.forget_uses(2 * HOUR).await.expect("written"), 2);
     assert_eq!(store.uses_of(&key, 0).await.expect("readable").len(), 1);
-    assert_eq!(store.last_uses().await.expect("readable").len(), 2, "a last use is not forgotten with its hour");
+    assert_eq!(store.last_uses().await.expect("readable").len(), 3, "a last use is not forgotten with its hour");
 }
