@@ -14,6 +14,7 @@ ALTER TABLE api_key ADD COLUMN bounds TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE api_key ADD COLUMN browser_use TEXT NOT NULL DEFAULT '"refuse"';
 ALTER TABLE api_key ADD COLUMN suspension TEXT;
 ALTER TABLE api_key ADD COLUMN rotation TEXT;
+ALTER TABLE api_key ADD COLUMN undelivered TEXT;
 CREATE UNIQUE INDEX api_key_former_digest ON api_key (former_digest);
 
 CREATE TABLE finding (

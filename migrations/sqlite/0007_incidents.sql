@@ -38,6 +38,7 @@ CREATE TABLE former_secret (
     browser_use         TEXT NOT NULL,
     suspension          TEXT,
     rotation            TEXT,
+    undelivered         TEXT,
     is_decoy            INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX former_secret_key ON former_secret (id);

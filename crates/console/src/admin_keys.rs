@@ -88,7 +88,8 @@ impl Console {
         let tomorrow = self.now().saturating_add(86_400);
         let has_policy = self.lifetime_seconds_max(None).is_some();
         let lasts = |other: &Key| other.expires_at.is_none_or(|end| has_policy && end > tomorrow);
-        let is_left = |other: &Key| other.id != key.id && other.suspension.is_none() && lasts(other);
+        let is_whole = |other: &Key| other.suspension.is_none() && other.bounds.is_open();
+        let is_left = |other: &Key| other.id != key.id && is_whole(other) && lasts(other);
         if admin_keys.iter().any(|other| is_left(&other.key)) {
             return Ok(());
         }

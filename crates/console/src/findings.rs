@@ -5,9 +5,10 @@
 //! every webhook.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use store::{Actor, BrowserUse, Channel, Finding, FindingFilter, Key, KeyId, Notice, ProjectId, Severity};
+use store::{Actor, BrowserUse, Channel, Finding, FindingFilter, Key, KeyEntry, KeyId, Notice, ProjectId, Severity};
 use wire::refusal::Refusal;
 
 use crate::input::{invalid, list, query, query_number};
@@ -108,7 +109,11 @@ impl Console {
             let _one_at_a_time = self.writing.lock().await;
             let snapshot = self.snapshot();
             let entry = noticed.key.as_ref().and_then(|id| snapshot.key_by_id(id));
-            if let Some(entry) = entry.filter(|entry| entry.key.browser_use == BrowserUse::Suspend) {
+            let is_meant = |entry: &&Arc<KeyEntry>| {
+                let is_last = || entry.key.project.is_none() && self.refuse_last_admin_key(&entry.key).is_err();
+                entry.key.browser_use == BrowserUse::Suspend && !is_last()
+            };
+            if let Some(entry) = entry.filter(is_meant) {
                 let from = noticed.origin.as_deref().unwrap_or("an unnamed origin");
                 self.suspend(Actor::Local, &entry.key, format!("it was used in a browser ({from})")).await?;
             }

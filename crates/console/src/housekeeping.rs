@@ -4,7 +4,7 @@
 //! Promises: last uses never go back, and what could not be written is tried again with the next; an end is announced
 //! once for each key and step; a rotation that fails is tried again later and tells why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
@@ -32,6 +32,22 @@ pub struct Keeping {
     last_uses: Mutex<HashMap<KeyId, LastUse>>,
     waiting: Mutex<Vec<KeyUse>>,
     fresh: Mutex<Fresh>,
+    /// Keys whose new secrets are on their way to a delivery.
+    rotating: Arc<Mutex<HashSet<KeyId>>>,
+    /// Notices of ends that were put on their way.
+    announced: Mutex<HashSet<String>>,
+}
+
+/// A key is being rotated while this lives.
+pub(crate) struct Rotating {
+    keys: Arc<Mutex<HashSet<KeyId>>>,
+    key: KeyId,
+}
+
+impl Drop for Rotating {
+    fn drop(&mut self) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
 }
 
 impl std::fmt::Debug for Keeping {
@@ -51,7 +67,26 @@ impl Keeping {
         deliveries: Arc<dyn Deliveries>,
     ) -> Result<Keeping, StoreError> {
         let last_uses = Mutex::new(uses.last_uses().await?.into_iter().collect());
-        Ok(Keeping { findings, uses, deliveries, last_uses, waiting: Mutex::default(), fresh: Mutex::default() })
+        Ok(Keeping {
+            findings,
+            uses,
+            deliveries,
+            last_uses,
+            waiting: Mutex::default(),
+            fresh: Mutex::default(),
+            rotating: Arc::default(),
+            announced: Mutex::default(),
+        })
+    }
+
+    /// Begins a rotation of a key; `None` while one is under way.
+    pub(crate) fn begin_rotation(&self, key: &KeyId) -> Option<Rotating> {
+        let is_first = self.rotating.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        is_first.then(|| Rotating { keys: Arc::clone(&self.rotating), key: key.clone() })
+    }
+
+    fn is_rotating(&self, key: &KeyId) -> bool {
+        self.rotating.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// New findings of this hour.
@@ -114,11 +149,17 @@ impl Console {
             self.announce_end(entry, now).await;
         }
         let is_due = |entry: &&Arc<KeyEntry>| {
-            let is_in_force = entry.key.suspension.is_none() && !entry.has_expired(now);
-            is_in_force && entry.key.rotation.as_ref().is_some_and(|plan| plan.is_undelivered || plan.next_at <= now)
+            let is_in_force = entry.key.suspension.is_none() && !entry.has_expired(now) && !entry.key.is_decoy;
+            let is_due = entry.key.rotation.as_ref().is_some_and(|plan| plan.next_at <= now);
+            (is_in_force && is_due || entry.key.undelivered.is_some()) && !self.keeping.is_rotating(&entry.key.id)
         };
         for entry in keys.iter().filter(is_due) {
-            let Some(plan) = &entry.key.rotation else { continue };
+            let Some(plan) = &entry.key.rotation else {
+                if let Err(refusal) = self.take_back(&entry.key.id).await {
+                    tracing::error!(key_id = %entry.key.id, error = %refusal.message, "an undelivered secret is still in force");
+                }
+                continue;
+            };
             let rotation = Rotation {
                 overlap_seconds: plan.overlap_seconds,
                 expires_at: None,
@@ -154,9 +195,13 @@ impl Console {
             Some(step) if end > now => ("api_key.expiring", step + 1),
             _ => return,
         };
-        // The outbox takes a notice with the same id once.
+        // The outbox takes a notice with the same id once; this process asks it once.
+        let id = format!("{}{}_{end}_{step}", Notice::ID_PREFIX, entry.key.id);
+        if !self.keeping.announced.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            return;
+        }
         let notice = Notice {
-            id: format!("{}{}_{end}_{step}", Notice::ID_PREFIX, entry.key.id),
+            id,
             kind: kind.to_owned(),
             created_at: now,
             payload: json!({

@@ -89,7 +89,6 @@ impl Console {
         let plan = old.rotation.clone().map(|plan| store::RotationPlan {
             next_at: now.saturating_add(plan.every_seconds),
             last_error: None,
-            is_undelivered: false,
             ..plan
         });
         key.record = Key {

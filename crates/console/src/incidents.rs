@@ -5,7 +5,7 @@
 //! stays as it was.
 
 use exposure::incident::{Ending, Incident, REMARKS_MAX, Remark};
-use exposure::report;
+use exposure::report::{self, Report};
 use serde_json::{Map, Value, json};
 use store::{IncidentFilter, IncidentStep, Key, KeyId};
 use wire::refusal::{Reason, Refusal};
@@ -63,6 +63,9 @@ fn show_secret(key: &NewKey) -> Value {
         "created_at": key.record.created_at, "expires_at": key.record.expires_at, "value": key.secret.expose(),
     })
 }
+
+/// The path whose calls take their turn by themselves.
+pub(crate) const UPDATE: &str = "/v1/sallyport/incidents/{incident_id}";
 
 impl Console {
     pub(crate) async fn list_incidents(&self, call: &Call<'_>) -> Answer {
@@ -167,11 +170,21 @@ impl Console {
     }
 
     /// Notes, a better idea of since when, the end of a key that was left in force, the end of the incident.
+    ///
+    /// Waits for its turn by itself: a provider that is slow to answer must not keep anybody from revoking a key.
     pub(crate) async fn update_incident(&self, call: &Call<'_>) -> Answer {
-        let incident = self.open_one(call).await?;
         let fields = Fields::of(call)?;
         fields.only(&["note", "exposed_since", "revoke", "suspend", "close"])?;
         let is_over = fields.bool("close")?.unwrap_or(false);
+        let upstream = match is_over {
+            true => Some(self.upstream_asked(&self.open_one(call).await?).await),
+            false => None,
+        };
+        let _one_at_a_time = self.writing.lock().await;
+        if call.caller.revocation.is_revoked() {
+            return Err(Refusal::new(Reason::RevokedKey, "This API key was revoked. Nothing was changed."));
+        }
+        let incident = self.open_one(call).await?;
         let (key, ended_at) = self.key_or_former(&KeyId::new(incident.key.id.clone())).await?;
         let mut change = change(if is_over { IncidentStep::Close } else { IncidentStep::Update }, incident);
         if let Some(since) = self.exposed_since(&fields, &key)? {
@@ -191,7 +204,9 @@ impl Console {
         }
         if is_over {
             change.incident.closed_at = Some(self.now());
-            change.report = Some(final_report(&self.whole_report(change.incident.clone()).await?));
+            let report = self.report_of(change.incident.clone()).await?;
+            let upstream = upstream.unwrap_or(report.upstream.clone());
+            change.report = Some(final_report(&Report { upstream, ..report }));
         }
         let incident = change.incident.clone();
         self.put_incident(call.actor(), change, Vec::new()).await?;

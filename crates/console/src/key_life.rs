@@ -1,14 +1,14 @@
 //! How a key's life goes on: changed, rotated, suspended, resumed.
 //!
-//! Promises: at most two secrets of a key are valid; a rotation that cannot deliver its secret leaves the one before in
-//! force; a new secret is in the one answer that makes it, or goes to the delivery that the operator named, never both;
+//! Promises: at most two secrets of a key are valid; until a new secret has reached its delivery the one before is in force
+//! as it was, also when the delivery fails or the process dies; a new secret is in the one answer that makes it, or goes to the delivery that the operator named, never both;
 //! while a delivery is under way other calls that write go on.
 
 use std::sync::Arc;
 
 use keys::Secret;
 use serde_json::{Value, json};
-use store::{Act, Actor, FormerSecret, Key, KeyEntry, KeyId, Suspension};
+use store::{Act, Actor, FormerSecret, Key, KeyEntry, KeyId, Suspension, Undelivered};
 use wire::refusal::{Reason, Refusal};
 
 use crate::input::Fields;
@@ -109,7 +109,8 @@ impl Console {
         if fields.has("expires_in_seconds") {
             let snapshot = self.snapshot();
             let project = key.project.as_ref().and_then(|id| snapshot.project(id));
-            key.expires_at = self.end_of_life(project.map(|project| &**project), &fields)?;
+            let made_at = key.secret_created_at;
+            key.expires_at = self.end_of_life_from(made_at, project.map(|project| &**project), &fields)?;
             if key.project.is_none() && key.expires_at.is_some() {
                 self.refuse_last_admin_key(&key)?;
             }
@@ -136,6 +137,9 @@ impl Console {
         if entry.key.id == call.caller.key.id {
             let words = "A key cannot suspend itself: nobody might be left to resume it. Use another admin key.";
             return Err(Refusal::new(Reason::Conflict, words));
+        }
+        if entry.key.project.is_none() {
+            self.refuse_last_admin_key(&entry.key)?;
         }
         self.suspend(call.actor(), &entry.key, reason).await?;
         self.show_key(&entry.key.id)
@@ -202,40 +206,45 @@ impl Console {
         id: &KeyId,
         rotation: &Rotation,
     ) -> Result<Option<Secret>, Refusal> {
-        let (before, after, secret) = {
+        let (before, after, secret, under_way) = {
             let _one_at_a_time = self.writing.lock().await;
             if caller.is_some_and(|caller| caller.revocation.is_revoked()) {
                 // While it waited for its turn.
                 return Err(Refusal::new(Reason::RevokedKey, "This API key was revoked. Nothing was changed."));
             }
+            let under_way = self.keeping.begin_rotation(id).ok_or_else(|| {
+                let words = "A new secret of this key is on its way to its delivery. Wait until it has arrived.";
+                Refusal::new(Reason::Conflict, words)
+            })?;
             let snapshot = self.snapshot();
             let entry = snapshot.key_by_id(id).ok_or_else(|| no_such("API key", id.as_str()))?;
-            let before = entry.key.clone();
+            // A secret that a crash kept from its delivery is nobody's.
+            let before = entry.key.without_undelivered();
             let (after, secret) = self.rotated(&before, rotation);
-            let former = after.former.as_ref().map(|former| former.expires_at);
             let changes = json!({"rotated": {
-                "redacted_value": after.redacted, "former_expires_at": former, "deliver_to": rotation.deliver_to,
+                "redacted_value": after.redacted, "overlap_seconds": rotation.overlap_seconds,
+                "deliver_to": rotation.deliver_to,
             }});
             self.put_key(actor.clone(), after.clone(), vec![updated(&after, changes)]).await?;
-            (before, after, secret)
+            (before, after, secret, under_way)
         };
-        let told = json!({
-            "redacted_value": after.redacted, "expires_at": after.expires_at, "deliver_to": rotation.deliver_to,
-            "former_redacted_value": before.redacted,
-            "former_expires_at": after.former.as_ref().map(|former| former.expires_at),
-        });
         let Some(to) = &rotation.deliver_to else {
-            self.tell("api_key.rotated", &after, told).await;
+            self.tell("api_key.rotated", &after, told(&before, &after, rotation)).await;
             return Ok(Some(secret));
         };
         let delivered = self.keeping.deliveries.deliver(to, &new_secret(&after, secret)).await;
-        self.end_delivery(actor, &before, &after, delivered.clone()).await?;
-        match delivered {
-            Ok(()) => {
-                self.tell("api_key.rotated", &after, told).await;
+        let ended = self.end_delivery(actor, &before, &after, rotation, delivered.clone()).await;
+        drop(under_way);
+        match (delivered, ended?) {
+            (Ok(()), Some(after)) => {
+                self.tell("api_key.rotated", &after, told(&before, &after, rotation)).await;
                 Ok(None)
             }
-            Err(why) => {
+            (Ok(()), None) => {
+                let words = "The key was deleted while its new secret was delivered: that secret opens nothing.";
+                Err(Refusal::new(Reason::Conflict, words))
+            }
+            (Err(why), _) => {
                 let failed = json!({"deliver_to": to, "error": why});
                 self.tell("api_key.rotation_failed", &before, failed).await;
                 let words = format!(
@@ -246,18 +255,12 @@ impl Console {
         }
     }
 
-    /// The key with a new secret. One that nobody has is replaced, not kept beside it.
+    /// The key with a new secret. Until that is delivered, the one before is in force as it was.
     fn rotated(&self, before: &Key, rotation: &Rotation) -> (Key, Secret) {
         let now = self.now();
         let secret = self.shape.mint(before.kind, &*self.random);
-        let is_nobodys = before.rotation.as_ref().is_some_and(|plan| plan.is_undelivered);
-        let end = now.saturating_add(rotation.overlap_seconds);
-        let former = if is_nobodys {
-            before.former.clone()
-        } else {
-            let expires_at = before.expires_at.map_or(end, |own| own.min(end));
-            Some(FormerSecret { digest: before.digest, redacted: before.redacted.clone(), expires_at })
-        };
+        let is_delivered = rotation.deliver_to.is_some();
+        let overlap_seconds = if is_delivered { i64::MAX } else { rotation.overlap_seconds };
         let life = before.expires_at.map(|end| end.saturating_sub(before.secret_created_at));
         let snapshot = self.snapshot();
         let project = before.project.as_ref().and_then(|id| snapshot.project(id));
@@ -265,53 +268,90 @@ impl Console {
         let mut plan = before.rotation.clone();
         if let Some(plan) = &mut plan {
             plan.next_at = now.saturating_add(plan.every_seconds);
-            plan.is_undelivered = rotation.deliver_to.is_some();
         }
         let after = Key {
             digest: self.pepper.digest(secret.expose()),
             redacted: keys::redacted(&secret),
             secret_created_at: now,
             expires_at: rotation.expires_at.or(life.map(|life| now.saturating_add(life))),
-            former: former.filter(|former| former.expires_at > now),
+            former: former(before, now, overlap_seconds),
             rotation: plan,
+            undelivered: is_delivered.then_some(Undelivered {
+                former_expires_at: before.expires_at,
+                former_created_at: before.secret_created_at,
+            }),
             ..before.clone()
         };
         (after, secret)
     }
 
-    /// Writes down how a delivery ended. One that failed puts the secrets before in force again.
+    /// Writes down how a delivery ended: the overlap begins, or the secrets before are in force again. `None`: the key is
+    /// gone.
     async fn end_delivery(
         &self,
         actor: Actor,
         before: &Key,
         after: &Key,
+        rotation: &Rotation,
         delivered: Result<(), String>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Key>, Refusal> {
         let _one_at_a_time = self.writing.lock().await;
         let snapshot = self.snapshot();
-        // Deleted, or rotated again, meanwhile: whoever did that had the last word.
         let Some(entry) = snapshot.key_by_id(&after.id).filter(|entry| entry.digest == after.digest) else {
-            return Ok(());
+            return Ok(None);
         };
+        let now = self.now();
         let mut key = entry.key.clone();
-        if let Err(why) = &delivered {
-            (key.digest, key.redacted) = (before.digest, before.redacted.clone());
-            (key.secret_created_at, key.expires_at) = (before.secret_created_at, before.expires_at);
-            key.former = before.former.clone().filter(|former| former.expires_at > self.now());
-            if let Some(plan) = &mut key.rotation {
-                plan.last_error = Some(why.clone());
-                plan.next_at = self.now().saturating_add(RETRY_SECONDS);
+        match &delivered {
+            Ok(()) => {
+                key.former = former(before, now, rotation.overlap_seconds);
+                key.undelivered = None;
+            }
+            Err(_) => {
+                key = key.without_undelivered();
+                key.former = before.former.clone().filter(|former| former.expires_at > now);
             }
         }
         if let Some(plan) = &mut key.rotation {
-            plan.is_undelivered = false;
-            if delivered.is_ok() {
-                plan.last_error = None;
+            plan.last_error = delivered.clone().err();
+            if delivered.is_err() {
+                plan.next_at = now.saturating_add(RETRY_SECONDS);
             }
         }
         let event = updated(&key, json!({"delivered": delivered.is_ok(), "error": delivered.err()}));
-        self.put_key(actor, key, vec![event]).await
+        self.put_key(actor, key.clone(), vec![event]).await?;
+        Ok(Some(key))
     }
+
+    /// Takes back a secret that a crash kept from its delivery, where no plan makes another.
+    pub(crate) async fn take_back(&self, id: &KeyId) -> Result<(), Refusal> {
+        let _one_at_a_time = self.writing.lock().await;
+        let snapshot = self.snapshot();
+        let Some(entry) = snapshot.key_by_id(id).filter(|entry| entry.key.undelivered.is_some()) else { return Ok(()) };
+        let key = entry.key.without_undelivered();
+        let why = "the gate ended before the new secret was delivered";
+        let event = updated(&key, json!({"delivered": false, "error": why}));
+        self.put_key(Actor::Local, key.clone(), vec![event]).await?;
+        self.tell("api_key.rotation_failed", &key, json!({"error": why})).await;
+        Ok(())
+    }
+}
+
+/// The secret before, for as long as it is still valid.
+fn former(before: &Key, now: i64, overlap_seconds: i64) -> Option<FormerSecret> {
+    let end = now.saturating_add(overlap_seconds);
+    let expires_at = before.expires_at.map_or(end, |own| own.min(end));
+    let former = FormerSecret { digest: before.digest, redacted: before.redacted.clone(), expires_at };
+    (expires_at > now).then_some(former)
+}
+
+/// What webhooks hear of a rotation.
+fn told(before: &Key, after: &Key, rotation: &Rotation) -> Value {
+    json!({
+        "redacted_value": after.redacted, "expires_at": after.expires_at, "deliver_to": rotation.deliver_to,
+        "former_redacted_value": before.redacted,
+        "former_expires_at": after.former.as_ref().map(|former| former.expires_at),
+    })
 }
 
 fn new_secret(key: &Key, secret: Secret) -> NewSecret {

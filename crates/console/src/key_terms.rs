@@ -32,7 +32,8 @@ pub(crate) const OVERLAP_SECONDS_DEFAULT: i64 = 86_400;
 pub(crate) fn show(entry: &KeyEntry, used: Option<&LastUse>) -> Value {
     let key = &entry.key;
     let former =
-        key.former.as_ref().map(|former| json!({"redacted_value": former.redacted, "expires_at": former.expires_at}));
+        key.former.as_ref().map(|former| // One without an end waits for the new secret to arrive.
+        json!({"redacted_value": former.redacted, "expires_at": Some(former.expires_at).filter(|at| *at < i64::MAX)}));
     let suspension =
         key.suspension.as_ref().map(|suspension| json!({"at": suspension.at, "reason": suspension.reason}));
     let rotation = key.rotation.as_ref().map(|plan| {
@@ -131,6 +132,9 @@ impl Console {
             key.rotation = self.rotation_plan(key, &ours)?;
         }
         key.is_decoy |= ours.bool("is_decoy")?.unwrap_or(false);
+        if key.is_decoy && key.rotation.is_some() {
+            return Err(ours.wrong("rotation", "is for keys that open something: a decoy must not be delivered"));
+        }
         if key.is_decoy && key.project.is_none() {
             return Err(
                 ours.wrong("is_decoy", "is for project keys: an admin key that opens nothing misleads its owner")
@@ -154,14 +158,7 @@ impl Console {
         self.known_delivery(&plan, &deliver_to)?;
         let next_at = key.secret_created_at.saturating_add(every_seconds).max(self.now());
         let last_error = None;
-        Ok(Some(RotationPlan {
-            every_seconds,
-            overlap_seconds,
-            next_at,
-            deliver_to,
-            is_undelivered: false,
-            last_error,
-        }))
+        Ok(Some(RotationPlan { every_seconds, overlap_seconds, next_at, deliver_to, last_error }))
     }
 
     /// Refuses a delivery that the operator did not name.
@@ -180,14 +177,26 @@ impl Console {
     /// When a secret that is made now ends: as asked, within what the organization and the project allow; without a wish,
     /// at the latest that they allow.
     pub(crate) fn end_of_life(&self, project: Option<&Project>, fields: &Fields) -> Result<Option<i64>, Refusal> {
+        self.end_of_life_from(self.now(), project, fields)
+    }
+
+    /// The same, of a secret that was made at `made_at`: it lives no longer for being asked often.
+    pub(crate) fn end_of_life_from(
+        &self,
+        made_at: i64,
+        project: Option<&Project>,
+        fields: &Fields,
+    ) -> Result<Option<i64>, Refusal> {
         let now = self.now();
         let Some(max) = self.lifetime_seconds_max(project) else { return fields.expires_at(now) };
         match fields.expires_at(now)? {
-            None => Ok(Some(now.saturating_add(max))),
-            Some(at) if at - now <= max => Ok(Some(at)),
+            None => Ok(Some(made_at.saturating_add(max))),
+            Some(at) if at - made_at <= max => Ok(Some(at)),
             Some(_) => {
-                let words =
-                    format!("'expires_in_seconds' must be at most {max}: the key policy allows no longer life.");
+                let left = made_at.saturating_add(max).saturating_sub(now).max(0);
+                let words = format!(
+                    "'expires_in_seconds' must be at most {left}: the key policy allows a secret {max} seconds."
+                );
                 Err(invalid("expires_in_seconds", words))
             }
         }

@@ -251,9 +251,9 @@ impl Console {
         if call.endpoint.path.contains("/admin_api_keys") {
             call.refuse_if_restricted()?;
         }
-        if key_life::ROTATIONS.contains(&call.endpoint.path) {
-            // It waits for its turn by itself, and not while a secret is delivered.
-            return self.rotate_key(call).await;
+        if key_life::ROTATIONS.contains(&call.endpoint.path) || call.endpoint.path == incidents::UPDATE {
+            // They wait for their turn by themselves, and not while a secret is delivered or a provider is asked.
+            return self.perform(call).await;
         }
         let _one_at_a_time = self.writing.lock().await;
         if call.caller.revocation.is_revoked() {

@@ -71,6 +71,7 @@ impl Maker<'_> {
             browser_use: Default::default(),
             suspension: None,
             rotation: None,
+            undelivered: None,
             is_decoy: false,
         };
         NewKey { record, secret }

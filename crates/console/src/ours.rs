@@ -23,6 +23,9 @@ impl Console {
             (Post, "/projects/{project_id}/api_keys/{api_key_id}/resume" | "/admin_api_keys/{key_id}/resume") => {
                 self.resume_key(call).await
             }
+            (Post, "/projects/{project_id}/api_keys/{api_key_id}/rotate" | "/admin_api_keys/{key_id}/rotate") => {
+                self.rotate_key(call).await
+            }
             (Get, "/key_policy" | "/projects/{project_id}/key_policy") => self.retrieve_key_policy(call),
             (Post, "/key_policy" | "/projects/{project_id}/key_policy") => self.update_key_policy(call).await,
             (Get, "/key_deliveries") => Ok(self.list_key_deliveries()),

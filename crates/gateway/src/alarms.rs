@@ -82,6 +82,10 @@ impl Alarms {
 
     /// Raises an alarm; whether there was room for it.
     pub(crate) fn raise(&self, alarm: Alarm) -> bool {
+        // What anybody can cause without a key must not crowd out what a key of ours did.
+        if alarm.key.is_none() && self.0.capacity() < QUEUE_MAX / 2 {
+            return false;
+        }
         self.0.try_send(alarm).is_ok()
     }
 }

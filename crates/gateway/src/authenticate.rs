@@ -15,7 +15,7 @@ use wire::refusal::{Reason, Refusal, masked_key};
 
 use crate::alarms::AlarmKind;
 use crate::browser::{self, Sign};
-use crate::client_secrets::ClientSecret;
+use crate::client_secrets::{Binding, ClientSecret};
 use crate::gate::Gate;
 use crate::headers::single;
 use crate::record::{Record, client_text};
@@ -50,7 +50,22 @@ pub(crate) fn authenticate(gate: &Gate, headers: &HeaderMap, record: &mut Record
     let digest = gate.pepper.digest(presented);
     let snapshot = gate.directory.snapshot();
     let now = gate.clock.unix_seconds();
-    let (key, client) = find(gate, &snapshot, kind, &digest).ok_or_else(|| unknown(gate, record, presented))?;
+    let (key, client) = match find(gate, &snapshot, kind, &digest) {
+        Some(found) => found,
+        // Its page may have been open for long, or the gate was restarted: nobody is trying keys.
+        None if kind == Kind::ClientSecret => {
+            let words = "This client secret is not in force any more. Ask your server for a new one.";
+            return Err(Refusal::new(Reason::RevokedKey, words));
+        }
+        None => return Err(unknown(gate, record, presented)),
+    };
+    if let Some(client) = &client
+        && let Binding::Origin(origin) = &client.binding
+        && browser::origin(headers)?.as_deref() == Some(origin)
+    {
+        // Also where it has expired: its page may read that.
+        record.readable_by = headers.get("origin").cloned();
+    }
     if key.key.is_decoy {
         record.alarm(AlarmKind::DecoyUsed, Some(&key.key), None);
         return Err(unknown(gate, record, presented));
@@ -135,9 +150,6 @@ fn check_place(
         let origin = headers.get("origin").map(|origin| client_text(origin.as_bytes()));
         record.alarm(AlarmKind::ClientSecretElsewhere, Some(&key.key), origin);
         return Err(refusal);
-    }
-    if matches!(client.binding, crate::client_secrets::Binding::Origin(_)) {
-        record.readable_by = headers.get("origin").cloned();
     }
     record.client_secret = Some(Arc::clone(client));
     Ok(())

@@ -47,7 +47,12 @@ pub(crate) fn check_model(resolved: &Resolved<'_>, prepared: &Prepared) -> Resul
     if bounds.models.is_empty() && client.is_none() {
         return Ok(());
     }
-    let Some(model) = prepared.model.as_deref() else {
+    if prepared.asked.as_ref().is_some_and(|asked| asked.may_use_other_models) {
+        let words = "This key may use some models only, and a hosted tool of the request may use others (image_generation does). Leave it out.";
+        return Err(Refusal::new(Reason::ModelNotAllowed, words).param("tools"));
+    }
+    let of_path = resolved.model_of_path();
+    let Some(model) = prepared.model.as_deref().or(of_path.as_deref()) else {
         if resolved.row.endpoint.meter == Meter::Nothing {
             return Ok(());
         }

@@ -5,18 +5,18 @@
 //! that no interleaving goes over it. It is bound to one web origin or one device.
 //!
 //! They live in this process's memory only: minutes of life are not worth a disk, and one that a restart forgets is
-//! refused, never too generous. Bounded by number, in all and by the key that makes them.
+//! refused, never too generous. Bounded by number, in all and by the project that makes them.
 
 mod mint;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
 use keys::Digest;
 use pricing::Nano;
-use store::{KeyEntry, KeyId, fits};
+use store::{KeyEntry, ProjectId, fits};
 use subtle::ConstantTimeEq;
 use wire::endpoint::Endpoint;
 use wire::refusal::{Reason, Refusal};
@@ -27,9 +27,11 @@ use crate::headers::single;
 pub(crate) use mint::mint;
 
 /// Client secrets alive at once; some 600 bytes each.
-const SECRETS_MAX: usize = 100_000;
-/// Those of them that one key may have made.
-const SECRETS_OF_KEY_MAX: usize = 20_000;
+const SECRETS_MAX: usize = 200_000;
+/// Those of them that the keys of one project may have made.
+const SECRETS_OF_PROJECT_MAX: usize = 20_000;
+/// How long one that has expired is still known, seconds: its page is told so, and is not taken for a stranger.
+const KNOWN_AFTER_SECONDS: i64 = 600;
 /// Names the device that a request comes from.
 const DEVICE_HEADER: &str = "x-sallyport-device";
 /// Stands for no cap on calls.
@@ -142,21 +144,36 @@ impl ClientSecret {
             );
             Refusal::new(Reason::ClientSecretSpent, words)
         })?;
-        Ok(Some(Tab { secret: Arc::clone(self), held: worst }))
+        Ok(Some(Tab { secret: Arc::clone(self), held: worst, is_spent: false }))
     }
 }
 
-/// What a request holds of a client secret's budget. One that is dropped stays charged in full.
+/// What a request holds of a client secret's budget. Before the request is on its way, one that is dropped is given
+/// back; afterwards it stays charged in full.
 pub(crate) struct Tab {
     secret: Arc<ClientSecret>,
     held: Nano,
+    is_spent: bool,
 }
 
 impl Tab {
+    /// The request goes out: from now on nobody knows what it costs until it is settled.
+    pub(crate) fn spend(mut self) -> Tab {
+        self.is_spent = true;
+        self
+    }
+
     /// Gives back what was held and not spent.
-    pub(crate) fn settle(self, spent: Nano) {
-        if let Some(budget) = &self.secret.budget_left {
-            budget.fetch_add(self.held.0.saturating_sub(spent.0), SeqCst);
+    pub(crate) fn settle(mut self, spent: Nano) {
+        self.held = Nano(self.held.0.saturating_sub(spent.0));
+        self.is_spent = false;
+    }
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        if let (Some(budget), false) = (&self.secret.budget_left, self.is_spent) {
+            budget.fetch_add(self.held.0, SeqCst);
         }
     }
 }
@@ -169,8 +186,8 @@ pub(crate) struct ClientSecrets(Mutex<Book>);
 struct Book {
     secrets: HashMap<Digest, Arc<ClientSecret>>,
     by_expiry: BTreeSet<(i64, [u8; 32])>,
-    by_origin: HashMap<String, HashMap<Digest, Arc<ClientSecret>>>,
-    by_maker: HashMap<KeyId, usize>,
+    by_origin: HashMap<String, BTreeMap<[u8; 32], Arc<ClientSecret>>>,
+    by_project: HashMap<Option<ProjectId>, usize>,
 }
 
 impl ClientSecrets {
@@ -188,7 +205,17 @@ impl ClientSecrets {
     pub(crate) fn has_origin(&self, origin: &str, now: i64) -> bool {
         let mut book = self.book();
         book.forget_expired(now);
-        book.by_origin.get(origin).is_some_and(|bound| bound.values().any(|secret| secret.is_live(now)))
+        let Some(bound) = book.by_origin.get_mut(origin) else { return false };
+        // Those that are over are taken out on the way, so that nobody looks at them twice.
+        while let Some((digest, secret)) = bound.first_key_value() {
+            if secret.is_live(now) {
+                return true;
+            }
+            let digest = *digest;
+            bound.remove(&digest);
+        }
+        book.by_origin.remove(origin);
+        false
     }
 
     /// Puts a new secret in.
@@ -198,18 +225,18 @@ impl ClientSecrets {
     fn put(&self, digest: Digest, secret: ClientSecret, now: i64) -> Result<(), Refusal> {
         let mut book = self.book();
         book.forget_expired(now);
-        let made = book.by_maker.get(&secret.maker.key.id).copied().unwrap_or_default();
-        if book.secrets.len() >= SECRETS_MAX || made >= SECRETS_OF_KEY_MAX {
+        let made = book.by_project.get(&secret.maker.key.project).copied().unwrap_or_default();
+        if book.secrets.len() >= SECRETS_MAX || made >= SECRETS_OF_PROJECT_MAX {
             let words = format!(
-                "Too many client secrets are alive: at most {SECRETS_OF_KEY_MAX} of one key. Give them shorter lives."
+                "Too many client secrets are alive: at most {SECRETS_OF_PROJECT_MAX} of a project. Give them shorter lives."
             );
             return Err(Refusal::new(Reason::RequestsLimited, words).retry_after_ms(60_000));
         }
         let secret = Arc::new(secret);
         if let Binding::Origin(origin) = &secret.binding {
-            book.by_origin.entry(origin.clone()).or_default().insert(digest, Arc::clone(&secret));
+            book.by_origin.entry(origin.clone()).or_default().insert(*digest.as_bytes(), Arc::clone(&secret));
         }
-        *book.by_maker.entry(secret.maker.key.id.clone()).or_default() += 1;
+        *book.by_project.entry(secret.maker.key.project.clone()).or_default() += 1;
         book.by_expiry.insert((secret.expires_at, *digest.as_bytes()));
         book.secrets.insert(digest, secret);
         Ok(())
@@ -218,22 +245,22 @@ impl ClientSecrets {
 
 impl Book {
     fn forget_expired(&mut self, now: i64) {
-        let later = self.by_expiry.split_off(&(now + 1, [0; 32]));
+        let later = self.by_expiry.split_off(&(now.saturating_sub(KNOWN_AFTER_SECONDS) + 1, [0; 32]));
         for (_, digest) in std::mem::replace(&mut self.by_expiry, later) {
             let digest = Digest::from(digest);
             let Some(secret) = self.secrets.remove(&digest) else { continue };
             if let Binding::Origin(origin) = &secret.binding
                 && let Some(bound) = self.by_origin.get_mut(origin)
             {
-                bound.remove(&digest);
+                bound.remove(digest.as_bytes());
                 if bound.is_empty() {
                     self.by_origin.remove(origin);
                 }
             }
-            if let Some(made) = self.by_maker.get_mut(&secret.maker.key.id) {
+            if let Some(made) = self.by_project.get_mut(&secret.maker.key.project) {
                 *made -= 1;
                 if *made == 0 {
-                    self.by_maker.remove(&secret.maker.key.id);
+                    self.by_project.remove(&secret.maker.key.project);
                 }
             }
         }

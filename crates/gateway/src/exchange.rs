@@ -105,6 +105,8 @@ async fn way(
         return Box::pin(control::serve(gate, &resolved, prepared, &head, record)).await;
     }
     if let Destination::ClientSecret = destination {
+        // It counts as a request of its maker's.
+        record.admission = admit(gate, &resolved, &prepared, record)?;
         return client_secrets::mint(gate, &resolved, &prepared);
     }
     let keeping = match again(gate, &resolved, &prepared, &head)? {

@@ -114,6 +114,8 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, upstream_secret: Option<&str
         !is_hop_by_hop(name)
             && !matches!(name, "set-cookie" | "alt-svc" | "openai-organization" | "openai-project")
             && !name.starts_with("x-sallyport-")
+            // Which pages may read an answer is the gate's to say.
+            && !name.starts_with("access-control-")
             && upstream_secret.is_none_or(|secret| !holds(value, secret))
     };
     let stay: Vec<HeaderName> =

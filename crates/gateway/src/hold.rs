@@ -117,7 +117,6 @@ pub(crate) async fn hold(
         Ok(hold) => hold,
         Err(refusal) => {
             // What money refuses uses no tokens: nobody else is to be short of them.
-            tab.into_iter().for_each(|tab| tab.settle(Nano::ZERO));
             admission.iter_mut().for_each(|admission| admission.correct(gate.money.now_ns(), 0));
             return Err(refusal);
         }
@@ -133,7 +132,6 @@ pub(crate) async fn hold(
         let Some(body) = body else {
             // What is held is for another body than this one.
             hold.release();
-            tab.into_iter().for_each(|tab| tab.settle(Nano::ZERO));
             let words = "The gate could not put its limits into the request body. Send it as a JSON object.";
             return Err(Refusal::new(Reason::Internal, words).cause("the body is no object"));
         };
@@ -145,7 +143,7 @@ pub(crate) async fn hold(
     }
     let mut settling = Settling::new(gate, hold, admission, table, (meter, asked), undo, project.money.abandoned);
     settling.growth = growth;
-    settling.tab = tab;
+    settling.tab = tab.map(Tab::spend);
     Ok(Held { prepared, settling: Some(settling), keeping: None })
 }
 

@@ -155,6 +155,15 @@ impl Resolved<'_> {
         self.caller.project.as_ref()
     }
 
+    /// The model that the path names, where it can be changed by it: reading about one is open to all.
+    pub(crate) fn model_of_path(&self) -> Option<String> {
+        let endpoint = self.row.endpoint;
+        if endpoint.family != "models" || endpoint.method == endpoint::Method::Get {
+            return None;
+        }
+        self.decoded_params().ok()?.into_iter().find(|(name, _)| *name == "model").map(|(_, model)| model)
+    }
+
     /// Path parameters, percent-decoded.
     ///
     /// # Errors

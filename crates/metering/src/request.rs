@@ -146,6 +146,8 @@ pub struct Asked {
     pub previous_response: Option<String>,
     /// Why no bound can be given at all, in words for the refusal.
     pub unbounded: Option<String>,
+    /// Whether a hosted tool may use models that the request does not name at its top.
+    pub may_use_other_models: bool,
     /// Hosted tools.
     pub hosted: HostedTools,
     /// How much context web searches bring: the unit that they are billed by.

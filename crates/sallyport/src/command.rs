@@ -57,6 +57,13 @@ pub(crate) enum CommandError {
     },
 }
 
+/// Takes the gate's own variables from a program's environment.
+pub(crate) fn without_our_secrets(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SALLYPORT_")) {
+        command.env_remove(name);
+    }
+}
+
 /// Runs a program and gives what it printed, without blanks around it.
 ///
 /// # Errors
@@ -67,9 +74,7 @@ pub(crate) async fn run(words: &[String], time_max: Duration) -> Result<Secret, 
     let failed = |source| CommandError::Start { program: program.clone(), source };
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SALLYPORT_")) {
-        command.env_remove(name);
-    }
+    without_our_secrets(&mut command);
     let mut child = command.spawn().map_err(failed)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async {

@@ -19,6 +19,8 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use zeroize::Zeroizing;
 
+use crate::command::without_our_secrets;
+
 /// How long a command may take.
 const COMMAND_SECONDS_MAX: u64 = 20;
 /// Name of the value in a Kubernetes secret where none is given.
@@ -148,11 +150,10 @@ async fn run(command: &[String], secret: &NewSecret) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or_else(|| "the command is empty".to_owned())?;
     let limit = Duration::from_secs(COMMAND_SECONDS_MAX);
     let ran = tokio::time::timeout(limit, async {
-        let mut child = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        without_our_secrets(&mut command);
+        let mut child = command
             .args(arguments)
-            .env_remove("SALLYPORT_MASTER_KEY")
-            .env_remove("SALLYPORT_UPSTREAM_KEY")
-            .env_remove("SALLYPORT_SMTP_PASSWORD")
             .env("SALLYPORT_KEY_ID", &secret.key_id)
             .env("SALLYPORT_KEY_NAME", &secret.key_name)
             .env("SALLYPORT_PROJECT_ID", secret.project_id.as_deref().unwrap_or_default())

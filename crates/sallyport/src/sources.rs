@@ -51,7 +51,7 @@ enum SourceError {
 }
 
 /// What tells that a file is another one than before.
-type Stamp = (u64, u64, i64, i64, u64);
+type Stamp = (u64, u64, i64, i64, i64, i64, u64);
 
 /// One source, and what is known of it.
 struct Source {
@@ -168,7 +168,9 @@ impl Source {
 /// A mounted secret is a link that is set anew: what it leads to is looked at.
 fn stamp(path: &Path) -> Option<Stamp> {
     let data = std::fs::metadata(path).ok()?;
-    Some((data.dev(), data.ino(), data.mtime(), data.mtime_nsec(), data.size()))
+    // The time of change, too: whoever mends its mode does not touch what is in it.
+    let times = (data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec());
+    Some((data.dev(), data.ino(), times.0, times.1, times.2, times.3, data.size()))
 }
 
 fn read_file(path: &Path) -> Result<Secret, SourceError> {

@@ -27,7 +27,7 @@ use keys::{Kind, Pepper, Sealed};
 use rates::Limits;
 use serde_json::json;
 
-use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension};
+use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::limits::SpendLimit;
 use crate::money::{MoneySettings, ProjectRates};
 use crate::ports::{Act, AuditCursor, AuditFilter, AuditPage, Owners, RecordedAct, Registry, Seals, StoreError};
@@ -71,6 +71,7 @@ fn key(id: &str, project: Option<&str>, account: Option<&str>) -> Key {
         browser_use: BrowserUse::Refuse,
         suspension: None,
         rotation: None,
+        undelivered: None,
         is_decoy: false,
     }
 }
@@ -125,9 +126,9 @@ fn full_key(id: &str) -> Key {
             overlap_seconds: 3_600,
             next_at: 1_700_086_400,
             deliver_to: "billing".into(),
-            is_undelivered: true,
             last_error: Some("the disk was full".into()),
         }),
+        undelivered: Some(Undelivered { former_expires_at: Some(1_700_000_800), former_created_at: 1_700_000_100 }),
         is_decoy: true,
         ..key(id, Some("proj_a"), None)
     }

@@ -109,6 +109,16 @@ pub struct FormerSecret {
     pub expires_at: i64,
 }
 
+/// A new secret on its way to its delivery: nobody has it yet, and the secret before is in force as it was. What a crash
+/// leaves so is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// When the secret before ends.
+    pub former_expires_at: Option<i64>,
+    /// When the secret before was made.
+    pub former_created_at: i64,
+}
+
 /// When a key gets a new secret by itself, and where that goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotationPlan {
@@ -120,9 +130,6 @@ pub struct RotationPlan {
     pub next_at: i64,
     /// The name of the delivery, in the operator's configuration, that takes the new secret.
     pub deliver_to: String,
-    /// The secret in force has not reached its delivery: nobody has it, and the next attempt replaces it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_undelivered: bool,
     /// Why the last attempt failed; `None` after one that did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

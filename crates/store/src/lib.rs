@@ -31,7 +31,7 @@ pub use incidents::{
     FORMER_SECRETS_MAX, FinalReport, IncidentChange, IncidentFilter, IncidentPage, IncidentStep, Incidents, KeyEnd,
 };
 pub use key_life::{
-    BrowserUse, FormerSecret, KeyBounds, KeyPolicy, OVERLAP_SECONDS_MAX, RotationPlan, Suspension, fits,
+    BrowserUse, FormerSecret, KeyBounds, KeyPolicy, OVERLAP_SECONDS_MAX, RotationPlan, Suspension, Undelivered, fits,
 };
 pub use limits::{NearLimit, Period, Raise, Scope, SpendLimit, Window};
 pub use money::{ALL_MODELS, Abandoned, MoneySettings, PriceOverride, ProjectRates};

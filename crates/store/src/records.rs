@@ -7,7 +7,7 @@ use keys::{Digest, Kind};
 use rates::Limits;
 use serde_json::Value;
 
-use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension};
+use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::money::{MoneySettings, ProjectRates};
 
 // Ids are shared words: a request's row takes copies of some, and a copy costs no memory.
@@ -144,11 +144,27 @@ pub struct Key {
     pub suspension: Option<Suspension>,
     /// How it is rotated by itself.
     pub rotation: Option<RotationPlan>,
+    /// Present while its new secret is on its way.
+    pub undelivered: Option<Undelivered>,
     /// It looks real and opens nothing: whoever uses it found it where he should not have looked.
     pub is_decoy: bool,
 }
 
 impl Key {
+    /// The key as it was before a secret that nobody has; itself where there is none.
+    pub fn without_undelivered(&self) -> Key {
+        let (Some(before), Some(former)) = (&self.undelivered, &self.former) else { return self.clone() };
+        Key {
+            digest: former.digest,
+            redacted: former.redacted.clone(),
+            expires_at: before.former_expires_at,
+            secret_created_at: before.former_created_at,
+            former: None,
+            undelivered: None,
+            ..self.clone()
+        }
+    }
+
     /// The digests that it is found by, each with the time at which that ends.
     pub fn secrets(&self) -> impl Iterator<Item = (Digest, Option<i64>)> {
         let former = self.former.as_ref().map(|former| (former.digest, Some(former.expires_at)));

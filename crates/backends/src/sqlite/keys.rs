@@ -28,7 +28,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, key: &Key) -> Done
 pub(super) async fn update(connection: &mut SqliteConnection, key: &Key) -> Done {
     let query = sqlx::query(
         "UPDATE api_key SET name = ?, digest = ?, redacted = ?, secret_created_at = ?, expires_at = ?, former_digest = ?, \
-         former_redacted = ?, former_expires_at = ?, rates = ?, bounds = ?, browser_use = ?, suspension = ?, rotation = ? \
+         former_redacted = ?, former_expires_at = ?, rates = ?, bounds = ?, browser_use = ?, suspension = ?, rotation = ?, undelivered = ? \
          WHERE id = ?",
     );
     let query = query.bind(&key.name).bind(&key.digest.as_bytes()[..]).bind(&key.redacted);
@@ -38,13 +38,14 @@ pub(super) async fn update(connection: &mut SqliteConnection, key: &Key) -> Done
     let query = query.bind(former.map(|former| &former.redacted)).bind(former.map(|former| former.expires_at));
     let query = query.bind(settings::limits_text(&key.rates)?).bind(written(&key.bounds)?);
     let query = query.bind(written(&key.browser_use)?).bind(optional(&key.suspension)?).bind(optional(&key.rotation)?);
+    let query = query.bind(optional(&key.undelivered)?);
     one(query.bind(key.id.as_str()).execute(connection).await)
 }
 
 /// The columns of a key, which a secret that is gone has too.
 const COLUMNS: &str = "id, kind, project_id, service_account_id, name, digest, redacted, created_at, secret_created_at, \
                        created_by, expires_at, former_digest, former_redacted, former_expires_at, rates, bounds, \
-                       browser_use, suspension, rotation, is_decoy";
+                       browser_use, suspension, rotation, undelivered, is_decoy";
 
 /// Whose secrets go.
 #[derive(Clone, Copy)]
@@ -121,6 +122,7 @@ pub(super) fn key(row: &SqliteRow) -> Result<Key, StoreError> {
         browser_use: parse(&text(row, "browser_use")?)?,
         suspension: words("suspension")?.as_deref().map(parse).transpose()?,
         rotation: words("rotation")?.as_deref().map(parse).transpose()?,
+        undelivered: words("undelivered")?.as_deref().map(parse).transpose()?,
         is_decoy: column(row, "is_decoy")?,
     })
 }

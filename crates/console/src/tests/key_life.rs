@@ -198,19 +198,60 @@ async fn a_secret_that_a_crash_kept_from_its_delivery_is_replaced_and_the_one_be
     let world = still_world().await;
     let plan = json!({"every_seconds": 86_400, "overlap_seconds": 3_600, "deliver_to": "billing"});
     let made = world.ok("POST", &keys(&world), json!({"name": "k", "sallyport": {"rotation": plan}})).await;
-    // What the store holds when the process dies between commit and delivery.
     let before = entry(&world, &made["value"]).expect("in force").key.clone();
-    let former =
-        store::FormerSecret { digest: before.digest, redacted: before.redacted.clone(), expires_at: START + 3_600 };
-    let mut lost = Key { digest: world.console.pepper.digest("lost"), former: Some(former), ..before.clone() };
-    lost.rotation.iter_mut().for_each(|plan| plan.is_undelivered = true);
-    let event = crate::key_life::updated(&lost, json!({}));
-    world.console.put_key(Actor::Local, lost, vec![event]).await.expect("stored");
-    world.console.keep_keys().await;
+    // What the store holds when the process dies between commit and delivery.
+    let lose = async |before: &Key| {
+        let former =
+            store::FormerSecret { digest: before.digest, redacted: before.redacted.clone(), expires_at: i64::MAX };
+        let undelivered = store::Undelivered { former_expires_at: None, former_created_at: before.secret_created_at };
+        let digest = world.console.pepper.digest("lost");
+        let lost = Key { digest, former: Some(former), undelivered: Some(undelivered), ..before.clone() };
+        let event = crate::key_life::updated(&lost, json!({}));
+        world.console.put_key(Actor::Local, lost, vec![event]).await.expect("stored");
+        world.console.keep_keys().await;
+        assert!(world.console.snapshot().key(&digest).is_none(), "nobody has it");
+    };
+    lose(&before).await;
     let (_, secret) = world.deliveries.delivered.lock().expect("unpoisoned")[0].clone();
     let key = entry(&world, &json!(secret)).expect("in force").key.clone();
     assert_eq!(key.former.expect("the one before").digest, before.digest);
-    assert!(world.console.snapshot().key(&world.console.pepper.digest("lost")).is_none());
+    // Without a plan it is taken back.
+    let plain = world.ok("POST", &keys(&world), json!({"name": "k"})).await;
+    let before = entry(&world, &plain["value"]).expect("in force").key.clone();
+    lose(&before).await;
+    assert_eq!(entry(&world, &plain["value"]).expect("in force").key, before);
+}
+
+#[tokio::test]
+async fn a_delivery_without_overlap_leaves_no_gap_and_no_second_one_comes_between() {
+    let world = still_world().await;
+    let made = world.ok("POST", &keys(&world), json!({"name": "k"})).await;
+    let running = entry(&world, &made["value"]).expect("in force");
+    let path = ours(&world, &id(&made), "rotate");
+    world.deliveries.is_full.store(true, SeqCst);
+    let body = json!({"overlap_seconds": 0, "deliver_to": "billing"});
+    world.call("POST", &path, body.clone()).await.expect_err("full");
+    assert!(!running.revocation.is_revoked(), "what runs on the secret before was not cut for nothing");
+    world.deliveries.is_full.store(false, SeqCst);
+    let under_way = world.console.keeping.begin_rotation(&running.key.id).expect("none is");
+    let refusal = world.call("POST", &path, json!({})).await.expect_err("one is under way");
+    assert_eq!(refusal.reason, Reason::Conflict);
+    drop(under_way);
+    world.ok("POST", &path, body).await;
+    assert!(running.revocation.is_revoked() && entry(&world, &made["value"]).is_none());
+}
+
+#[tokio::test]
+async fn a_policy_is_not_outlived_by_asking_often() {
+    let world = still_world().await;
+    world.ok("POST", "/v1/sallyport/key_policy", json!({"lifetime_seconds_max": 1_000})).await;
+    let made = world.ok("POST", &keys(&world), json!({"name": "k"})).await;
+    let path = format!("{}/{}", keys(&world), id(&made));
+    world.clock.0.fetch_add(600, SeqCst);
+    let refusal = world.call("POST", &path, json!({"expires_in_seconds": 401})).await.expect_err("too long");
+    assert!(refusal.message.contains("at most 400"), "{}", refusal.message);
+    let changed = world.ok("POST", &path, json!({"expires_in_seconds": 400})).await;
+    assert_eq!(changed["expires_at"], START + 1_000);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@ use keys::Pepper;
 use proptest::prelude::*;
 use store::Revocation;
 
+use store::KeyId;
+
 use super::*;
 
 fn maker() -> Arc<KeyEntry> {
@@ -25,6 +27,7 @@ fn maker() -> Arc<KeyEntry> {
         browser_use: Default::default(),
         suspension: None,
         rotation: None,
+        undelivered: None,
         is_decoy: false,
     };
     Arc::new(KeyEntry::new(key, digest, None, Arc::new(Revocation::default())))
@@ -73,21 +76,21 @@ fn an_origin_is_known_while_a_live_secret_is_bound_to_it() {
     book.put(pepper.digest("one"), app(), 10).expect("room");
     assert!(book.has_origin("https://app.example", 10) && !book.has_origin("https://other.example", 10));
     assert!(!book.has_origin("https://app.example", 100), "it has expired");
-    let later = ClientSecret { expires_at: 300, ..app() };
-    book.put(pepper.digest("two"), later, 150).expect("room");
-    assert!(book.find(&pepper.digest("one")).is_none(), "expired ones are forgotten");
-    assert!(book.has_origin("https://app.example", 150) && book.book().by_maker.values().sum::<usize>() == 1);
+    let later = ClientSecret { expires_at: 3_000, ..app() };
+    book.put(pepper.digest("two"), later, 750).expect("room");
+    assert!(book.find(&pepper.digest("one")).is_none(), "expired ones are forgotten in time");
+    assert!(book.has_origin("https://app.example", 750) && book.book().by_project.values().sum::<usize>() == 1);
 }
 
 #[test]
-fn the_number_of_secrets_of_a_key_is_bounded() {
+fn the_number_of_secrets_of_a_project_is_bounded() {
     let (book, pepper) = (ClientSecrets::default(), Pepper::new(&[1; 32]));
-    for number in 0..SECRETS_OF_KEY_MAX {
+    for number in 0..SECRETS_OF_PROJECT_MAX {
         book.put(pepper.digest(&number.to_string()), secret(Binding::None, 1, None), 10).expect("room");
     }
     let refused = book.put(pepper.digest("more"), secret(Binding::None, 1, None), 10).expect_err("full");
     assert_eq!(refused.reason, Reason::RequestsLimited);
-    book.put(pepper.digest("more"), ClientSecret { expires_at: 500, ..secret(Binding::None, 1, None) }, 100)
+    book.put(pepper.digest("more"), ClientSecret { expires_at: 5_000, ..secret(Binding::None, 1, None) }, 700)
         .expect("room again");
 }
 
@@ -103,7 +106,7 @@ proptest! {
             }
             if open.len() > 2 {
                 let (tab, worst, cost, is_dropped) = open.remove(0);
-                if is_dropped { drop(tab); spent += worst } else { tab.settle(Nano(cost)); spent += cost }
+                if is_dropped { drop(tab.spend()); spent += worst } else { tab.settle(Nano(cost)); spent += cost }
             }
             let held: u64 = open.iter().map(|(_, worst, ..)| worst).sum();
             let left = secret.budget_left.as_ref().expect("a budget").load(SeqCst);

@@ -290,7 +290,11 @@ impl<'a> JsonReader<'a> {
             parts::Tool::WebSearch => self.asked.hosted.web_search = true,
             parts::Tool::FileSearch => self.asked.hosted.file_search = true,
             parts::Tool::CodeInterpreter => self.asked.hosted.code_interpreter = true,
-            parts::Tool::Unbounded => self.unbounded(format!("a tool of the type '{}'", parts::shown(&word))),
+            parts::Tool::Unbounded => {
+                // A remote server and a shell use no model; image generation does, and what is new may.
+                self.asked.may_use_other_models |= word != "mcp" && !word.contains("shell");
+                self.unbounded(format!("a tool of the type '{}'", parts::shown(&word)));
+            }
         }
     }
 

@@ -113,7 +113,9 @@ fn tools_are_told_apart() {
     assert_eq!(asked.hosted, HostedTools { web_search: true, file_search: false, code_interpreter: true });
     assert_eq!((asked.max_tool_calls, asked.unbounded), (Cap::Given(3), None));
     for word in ["mcp", "image_generation", "shell", "something_new"] {
-        assert!(tools(&[word]).unbounded.is_some(), "{word}");
+        let asked = tools(&[word]);
+        assert!(asked.unbounded.is_some(), "{word}");
+        assert_eq!(asked.may_use_other_models, matches!(word, "image_generation" | "something_new"), "{word}");
     }
     let escaped = read_text(Meter::Responses, r#"{"input":"x","tools":[{"type":"m\u0063p"}]}"#);
     assert!(escaped.unbounded.is_some());

@@ -23,6 +23,7 @@ fn key(number: usize, project: &str) -> Key {
         browser_use: Default::default(),
         suspension: None,
         rotation: None,
+        undelivered: None,
         is_decoy: false,
     }
 }

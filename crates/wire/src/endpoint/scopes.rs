@@ -8,7 +8,7 @@ use super::{Endpoint, Meter, Method, Opens, rows};
 
 /// Opens everything that the key's kind opens.
 pub const ALL: &str = "api.all.write";
-/// Calls of models: whatever is metered.
+/// Calls of models: whatever is metered and has a bound. Jobs, batches and containers have scopes of their own.
 pub const MODEL_REQUEST: &str = "model.request";
 /// Reading the list of models.
 const MODEL_READ: &str = "model.read";
@@ -28,7 +28,7 @@ impl Endpoint {
             return words.iter().map(|word| (*word).to_owned()).chain([ALL.to_owned()]).collect();
         }
         let mut scopes = Vec::new();
-        if self.meter != Meter::Nothing {
+        if !matches!(self.meter, Meter::Nothing | Meter::Unbounded) {
             scopes.push(MODEL_REQUEST.to_owned());
         }
         if self.family == "models" && is_read {
