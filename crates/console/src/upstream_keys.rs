@@ -112,6 +112,7 @@ impl Console {
             created_at: self.now(),
             id,
         };
+        self.refuse_shared_account(&key)?;
         let created = event("upstream_key.created", &key);
         self.commit(call.actor(), Act::Upstream(UpstreamAct::CreateKey(key.clone())), vec![created]).await?;
         self.show_key_of_upstream(&key)
@@ -138,9 +139,29 @@ impl Console {
         if fields.has("key_id") {
             key.upstream_key_id = upstream_id(&fields, "key_id")?;
         }
+        self.refuse_shared_account(&key)?;
         let updated = event("upstream_key.updated", &key);
         self.commit(call.actor(), Act::Upstream(UpstreamAct::UpdateKey(key.clone())), vec![updated]).await?;
         self.show_key_of_upstream(&key)
+    }
+
+    /// A rotation deletes the service account of the key that goes, and every key of it with it: two keys must not share
+    /// one.
+    fn refuse_shared_account(&self, key: &UpstreamKey) -> Result<(), Refusal> {
+        let snapshot = self.snapshot();
+        let keys = snapshot.upstreams.keys_of(&key.upstream);
+        let shares = |other: &&UpstreamKey| other.id != key.id && other.service_account == key.service_account;
+        let other = keys.iter().map(|other| &**other).find(shares).filter(|_| key.service_account.is_some());
+        match other {
+            None => Ok(()),
+            Some(other) => {
+                let words = format!(
+                    "'{}' is a key of this service account already. Its rotation would delete both: give each key one of its own.",
+                    other.id
+                );
+                Err(Refusal::new(Reason::Conflict, words).param("service_account_id"))
+            }
+        }
     }
 
     pub(crate) async fn delete_upstream_key(&self, call: &Call<'_>) -> Answer {

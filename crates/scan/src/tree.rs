@@ -39,6 +39,19 @@ impl Excluded {
     }
 }
 
+/// "Too many levels of symbolic links", on Linux.
+const ELOOP: i32 = 40;
+
+/// Whether a link leads to itself, or to a folder that it stands in.
+fn is_loop(link: &Path) -> bool {
+    match fs::canonicalize(link) {
+        Ok(target) => {
+            link.parent().and_then(|folder| fs::canonicalize(folder).ok()).is_some_and(|at| at.starts_with(target))
+        }
+        Err(error) => error.raw_os_error() == Some(ELOOP),
+    }
+}
+
 /// Calls `file` with each file's path, and its path below the root.
 pub(crate) fn walk(scanner: &Scanner<'_>, root: &Path, excluded: &Excluded, file: &mut dyn FnMut(PathBuf, PathBuf)) {
     let mut folders = vec![(root.to_path_buf(), PathBuf::new())];
@@ -51,10 +64,23 @@ pub(crate) fn walk(scanner: &Scanner<'_>, root: &Path, excluded: &Excluded, file
             }
         };
         for entry in entries {
-            let Ok(entry) = entry else { continue };
+            let kind = entry.and_then(|entry| Ok((entry.file_type()?, entry)));
+            let (kind, entry) = match kind {
+                Ok(found) => found,
+                Err(error) => {
+                    scanner.warn_path(&folder, format_args!("has an entry that cannot be read: {error}"));
+                    continue;
+                }
+            };
             let (path, below) = (entry.path(), below.join(entry.file_name()));
-            let Ok(kind) = entry.file_type() else { continue };
-            if excluded.has(&below) || kind.is_symlink() {
+            if excluded.has(&below) {
+                continue;
+            }
+            if kind.is_symlink() {
+                // What it leads to is read where it stands, if it is in the tree.
+                if is_loop(&path) {
+                    scanner.warn_path(&path, format_args!("is a link that leads back to itself: not followed"));
+                }
                 continue;
             }
             if kind.is_dir() && entry.file_name() == ".git" {

@@ -48,12 +48,14 @@ fn links_pipes_and_forbidden_files() {
     symlink(outside.path(), folder.path().join("away")).unwrap();
     symlink(outside.path().join("secret"), folder.path().join("file")).unwrap();
     symlink(folder.path(), folder.path().join("loop")).unwrap();
+    symlink("itself", folder.path().join("itself")).unwrap();
     std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
     let pipe = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
     assert!(pipe.success());
     let outcome = tree(folder.path());
     assert_eq!(files(&outcome.hits, folder.path()), ["mine"]);
-    assert_eq!(outcome.warning_count, 2, "{:?}", outcome.warnings);
+    // Pipe, socket, and the two links that lead nowhere new.
+    assert_eq!(outcome.warning_count, 4, "{:?}", outcome.warnings);
 }
 
 #[test]
