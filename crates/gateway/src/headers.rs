@@ -206,6 +206,8 @@ mod tests {
             ("openai-organization", "org-real"),
             ("openai-project", "proj_real"),
             ("set-cookie", "__cf_bm=1"),
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-credentials", "true"),
             ("x-echo", "Bearer sk-upstream"),
             ("transfer-encoding", "chunked"),
             ("x-ratelimit-limit-requests", "10"),

@@ -127,3 +127,16 @@ proptest! {
         prop_assert!(secret.take_call().is_err());
     }
 }
+
+#[test]
+fn what_never_went_out_is_given_back() {
+    let secret = Arc::new(secret(Binding::None, UNCAPPED, Some(100)));
+    let left = || secret.budget_left.as_ref().expect("a budget").load(SeqCst);
+    let tab = secret.open_tab(Nano(60)).expect("covered").expect("a tab");
+    assert_eq!((left(), secret.open_tab(Nano(60)).is_err()), (40, true));
+    // Its client left while it waited for its turn.
+    drop(tab);
+    assert_eq!(left(), 100);
+    drop(secret.open_tab(Nano(60)).expect("covered").expect("a tab").spend());
+    assert_eq!(left(), 40, "what went out is charged until somebody knows better");
+}

@@ -199,6 +199,9 @@ fn a_client_secret_dies_with_the_secret_that_made_it() {
     world.call(&world.admin_key, "POST", &path, &json!({"overlap_seconds": 0}));
     stream.until(b"0\r\n\r\n").expect("the stream ends in order");
     assert_eq!(chat_from(&world, value, &[("Origin", APP)]).status, 401);
+    // Its page is no stranger that tries keys, however often it asks.
+    let strangers: Vec<u16> = (0..30).map(|_| chat_from(&world, value, &[("Origin", APP)]).status).collect();
+    assert!(strangers.iter().all(|status| *status == 401), "{strangers:?}");
     assert_eq!(preflight(&world, APP).status, 403, "nothing live is bound to the origin any more");
 }
 

@@ -61,6 +61,14 @@ fn a_restricted_key_opens_what_it_says_and_nothing_else() {
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "model_not_found"));
     let nameless = world.call(&modelled, "POST", "/v1/responses", &json!({"input": "hi", "prompt": {"id": "pmpt_1"}}));
     assert_eq!(nameless.status, 403, "a stored prompt names its model where nobody sees it");
+    let by_tool =
+        json!({"model": "gpt-5", "input": "hi", "tools": [{"type": "image_generation", "model": "gpt-image-1"}]});
+    let answer = world.call(&modelled, "POST", "/v1/responses", &by_tool);
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (403, "model_not_found"),
+        "a tool's own model is one, too"
+    );
     let narrow = key(json!({"name": "k", "sallyport": {"endpoints": ["/v1/embeddings"]}}));
     assert_eq!(world.call(&narrow, "POST", "/v1/chat/completions", &chat("gpt-4o")).error_code(), "missing_scope");
     let body = json!({"model": "text-embedding-3-small", "input": "hi"});

@@ -86,6 +86,10 @@ mod tests {
         ] {
             assert_eq!([chat, list, upload, models].map(|row| row.is_opened_by([scope])), opened, "{scope}");
         }
+        // What has no bound is no mere call of a model.
+        for path in ["/v1/fine_tuning/jobs", "/v1/batches", "/v1/containers"] {
+            assert!(!row("POST", path).is_opened_by(["model.request"]), "{path}");
+        }
         assert!(!chat.is_opened_by([]) && chat.is_opened_by(["api.files.read", "model.request"]));
     }
 
