@@ -4,6 +4,7 @@
 //! Promises: pure functions over bytes, without I/O, clock or async; linear time and bounded memory on any input; no
 //! panic on any input; what two parsers could read differently is an error, not a guess.
 
+pub mod channel;
 pub mod endpoint;
 pub mod framing;
 pub mod json;

@@ -1,0 +1,1 @@
+//! Every text of a request, with its channel and its place.
