@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+pub mod encoder;
+
 pub use wire::channel::Channel;
 
 /// What an attack tries to do, in the words of the training data.
