@@ -16,7 +16,8 @@ use crate::{Budget, Channel, Finding, Judgement};
 static EMBEDDED: LazyLock<Detector> = LazyLock::new(|| Detector {
     model: Model {
         vocabulary: Vocabulary::parse(include_str!("../model/vocab.txt")),
-        encoder: Encoder::parse(include_bytes!("../model/encoder.safetensors").as_slice()).expect("the file is part of the binary, and a test reads it"),
+        encoder: Encoder::parse(include_bytes!("../model/encoder.safetensors").as_slice())
+            .expect("the file is part of the binary, and a test reads it"),
         calibration: Calibration::parse(include_str!("../model/calibration.json")).expect("likewise"),
     },
 });
@@ -97,7 +98,11 @@ fn add(judgement: &mut Judgement, reading: Reading, origin: impl Fn(std::ops::Ra
     judgement.partly |= reading.skipped > 0;
     for spot in reading.spots {
         let found = Finding { kind: spot.kind, score: spot.score, span: origin(spot.span), rule: None };
-        match judgement.findings.iter_mut().find(|other| other.span.start < found.span.end && found.span.start < other.span.end) {
+        match judgement
+            .findings
+            .iter_mut()
+            .find(|other| other.span.start < found.span.end && found.span.start < other.span.end)
+        {
             Some(other) if other.score < found.score => *other = found,
             Some(_) => {}
             None => judgement.findings.push(found),

@@ -32,7 +32,14 @@ pub(crate) struct Reading {
 }
 
 /// Reads one text, at most `allowed` windows of it: where there are more, those that `rank` puts first (highest).
-pub(crate) fn read(model: &Model, text: &str, channel: Channel, threshold: f32, allowed: usize, rank: impl Fn(Range<usize>) -> f32) -> Reading {
+pub(crate) fn read(
+    model: &Model,
+    text: &str,
+    channel: Channel,
+    threshold: f32,
+    allowed: usize,
+    rank: impl Fn(Range<usize>) -> f32,
+) -> Reading {
     let mut pieces = Vec::with_capacity(text.len().div_ceil(3));
     model.vocabulary.tokenise(text, usize::MAX, &mut pieces);
     let mut chosen: Vec<Range<usize>> = windows(pieces.len()).collect();
@@ -60,7 +67,8 @@ pub(crate) fn read(model: &Model, text: &str, channel: Channel, threshold: f32, 
         if score < threshold {
             continue;
         }
-        let marked = marked(&output.tokens[1..=window.len()]).map_or(window.clone(), |near| window.start + near.start..window.start + near.end);
+        let marked = marked(&output.tokens[1..=window.len()])
+            .map_or(window.clone(), |near| window.start + near.start..window.start + near.end);
         let spot = Spot { kind: kind(&output.window[1..]), score, span: bytes(&pieces[marked]) };
         match &mut open {
             Some((last, end)) if window.start < *end => {

@@ -6,12 +6,12 @@
 use std::ops::Range;
 
 /// Pieces of a window, without the two that open and close it.
-pub const WIDTH: usize = 126;
+pub(crate) const WIDTH: usize = 126;
 /// Pieces from one window's start to the next.
-pub const STRIDE: usize = 64;
+pub(crate) const STRIDE: usize = 64;
 
 /// The windows of a text of that many pieces, in the text's order; the last one ends with the text.
-pub fn windows(pieces: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+pub(crate) fn windows(pieces: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let count = if pieces <= WIDTH { usize::from(pieces > 0) } else { (pieces - WIDTH).div_ceil(STRIDE) + 1 };
     (0..count).map(move |at| {
         let start = (at * STRIDE).min(pieces.saturating_sub(WIDTH));
