@@ -75,7 +75,7 @@ def loss_of(model, batch, unknown):
 
 def rows_of_words(lines, meanings, old_lines, old):
     """First rows of the embedding table: the old row of the same piece, else of its English meaning, else of its parts."""
-    where = {piece: at for at, piece in reversed(list(enumerate(old_lines)))}
+    where = {piece: at for at, line in reversed(list(enumerate(old_lines))) for piece in reversed(line.split("\t"))}
 
     def parts(word, inner):
         found, at = [], 0
@@ -91,13 +91,11 @@ def rows_of_words(lines, meanings, old_lines, old):
         return found
 
     table = torch.empty(len(lines), network.HIDDEN)
-    for at, piece in enumerate(lines):
+    for at, line in enumerate(lines):
+        piece = line.split("\t")[0]
         bare = piece.removeprefix("##")
         english = meanings.get(bare) if not piece.startswith("##") else None
-        if piece in where and not english:
-            table[at] = old[where[piece]]
-            continue
-        if piece in where and bare.isascii():
+        if piece in where:
             table[at] = old[where[piece]]
             continue
         source = [i for word in (english or "").split() for i in parts(word, False)] or parts(bare, piece.startswith("##"))
@@ -110,7 +108,7 @@ def prepare(options):
     meanings = vocabulary.glossary(options.written / "glossary")
     everything = data.load(options.shared, options.written)
     base_lines = (options.base / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    lines = vocabulary.build(base_lines, [row["text"] for row in everything], meanings, options.pieces)
+    lines = vocabulary.build(base_lines, [row["text"] for row in everything if data.part(row) == "train"], meanings, options.pieces)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     model = network.Detector(len(lines), len(options.layers))
@@ -150,7 +148,7 @@ def main():
     parser.add_argument("--tokenise", type=path, required=True, help="the tokenise example, built")
     parser.add_argument("--resume", type=path)
     parser.add_argument("--layers", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2, 3])
-    parser.add_argument("--pieces", type=int, default=36000)
+    parser.add_argument("--pieces", type=int, default=38000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--share", type=float, default=1.0, help="share of the caps of shared sources in an epoch")
     parser.add_argument("--times", type=int, default=2, help="how often an epoch sees each hand-written row, and each payload in a context")

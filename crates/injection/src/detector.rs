@@ -83,6 +83,18 @@ impl Detector {
         judgement
     }
 
+    /// The transformer's highest logit and the number of windows, of the raw text and of its plain form where that
+    /// differs: what `training/calibrate.py` turns into the curves of [`Level`].
+    pub fn logits(&self, text: &str, channel: Channel, budget: Budget) -> Vec<(f32, usize)> {
+        let read = |text: &str| {
+            let reading = reading::read(&self.model, text, channel, f32::INFINITY, budget.windows, |_| 0.0);
+            (reading.logit, reading.windows)
+        };
+        let plain = normalise::normalise(text);
+        let forms = [Some(read(text)), (plain.text != text).then(|| read(&plain.text))];
+        forms.into_iter().flatten().filter(|(_, windows)| *windows > 0).collect()
+    }
+
     /// Both stages one after the other.
     pub fn inspect(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Judgement {
         match self.glance(text, channel, threshold) {

@@ -27,6 +27,10 @@ pub(crate) struct Spot {
 pub(crate) struct Reading {
     pub(crate) score: f32,
     pub(crate) spots: Vec<Spot>,
+    /// The highest logit of all windows; what calibration is made from.
+    pub(crate) logit: f32,
+    /// Windows of the text.
+    pub(crate) windows: usize,
     /// Windows that were left unread.
     pub(crate) skipped: usize,
 }
@@ -52,7 +56,7 @@ pub(crate) fn read(
         chosen.extend(by_rank.into_iter().map(|(_, window)| window));
         chosen.sort_by_key(|window| window.start);
     }
-    let mut reading = Reading { skipped: count - chosen.len(), ..Reading::default() };
+    let mut reading = Reading { skipped: count - chosen.len(), windows: count, logit: f32::NEG_INFINITY, ..Reading::default() };
     let mut ids = Vec::with_capacity(WIDTH + 2);
     let mut scratch = Scratch::default();
     let mut open: Option<(Spot, usize)> = None;
@@ -64,6 +68,7 @@ pub(crate) fn read(
         let output = model.encoder.run(&mut scratch, &ids, Some(channel));
         let score = model.calibration.score(channel, output.window[0], count);
         reading.score = reading.score.max(score);
+        reading.logit = reading.logit.max(output.window[0]);
         if score < threshold {
             continue;
         }
