@@ -26,7 +26,7 @@ pub use kernels::Level;
 
 use attention::Heads;
 use kernels::{Kernel, Work};
-use matrix::{Activations, GROUP, Matrix};
+use matrix::{Activations, GROUP, Matrix, rows, stride};
 use numerics::{dot, gelu, normalise};
 
 /// Columns of a hidden state.
@@ -107,8 +107,8 @@ impl Default for Scratch {
     fn default() -> Scratch {
         Scratch {
             hidden: vec![0.0; POSITIONS * HIDDEN],
-            wide: vec![0.0; POSITIONS * INTERMEDIATE],
-            change: vec![0.0; POSITIONS * HIDDEN],
+            wide: vec![0.0; POSITIONS * stride(INTERMEDIATE)],
+            change: vec![0.0; POSITIONS * stride(HIDDEN)],
             activations: Activations::new(POSITIONS, INTERMEDIATE),
             sums: vec![0; POSITIONS * GROUP],
             heads: Heads::default(),
@@ -235,9 +235,9 @@ impl Norm {
 
     /// Normalises the sums of `hidden` and `change`.
     #[inline(always)]
-    fn apply_to_sum(&self, hidden: &mut [f32], change: &[f32]) {
-        for (row, change) in hidden.chunks_exact_mut(HIDDEN).zip(change.chunks_exact(HIDDEN)) {
-            row.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
+    fn apply_to_sum(&self, hidden: &mut [f32], change: &mut [f32]) {
+        for (row, change) in hidden.chunks_exact_mut(HIDDEN).zip(rows(change, HIDDEN)) {
+            row.iter_mut().zip(change).for_each(|(sum, change)| *sum += *change);
             self.apply(row);
         }
     }
@@ -247,22 +247,22 @@ impl Layer {
     #[inline(always)]
     fn run<K: Kernel>(&self, kernel: K, scratch: &mut Scratch, count: usize) {
         let Scratch { hidden, wide, change, activations, sums, heads, .. } = scratch;
-        let (hidden, change) = (&mut hidden[..count * HIDDEN], &mut change[..count * HIDDEN]);
-        let same = |value| value;
+        let (hidden, change) = (&mut hidden[..count * HIDDEN], &mut change[..count * stride(HIDDEN)]);
+        let nothing = |_: &mut [f32]| ();
 
-        activations.take(hidden, HIDDEN);
-        let attend = &mut wide[..count * 3 * HIDDEN];
-        self.attend.multiply(kernel, activations, count, sums, attend, same);
+        activations.take(hidden.chunks_exact_mut(HIDDEN), nothing);
+        let attend = &mut wide[..count * stride(3 * HIDDEN)];
+        self.attend.multiply(kernel, activations, count, sums, attend);
         heads.attend(kernel, attend, change);
-        activations.take(change, HIDDEN);
-        self.mix.multiply(kernel, activations, count, sums, change, same);
+        activations.take(rows(change, HIDDEN), nothing);
+        self.mix.multiply(kernel, activations, count, sums, change);
         self.norms[0].apply_to_sum(hidden, change);
 
-        activations.take(hidden, HIDDEN);
-        let middle = &mut wide[..count * INTERMEDIATE];
-        self.up.multiply(kernel, activations, count, sums, middle, gelu);
-        activations.take(middle, INTERMEDIATE);
-        self.down.multiply(kernel, activations, count, sums, change, same);
+        activations.take(hidden.chunks_exact_mut(HIDDEN), nothing);
+        let middle = &mut wide[..count * stride(INTERMEDIATE)];
+        self.up.multiply(kernel, activations, count, sums, middle);
+        activations.take(rows(middle, INTERMEDIATE), gelu);
+        self.down.multiply(kernel, activations, count, sums, change);
         self.norms[1].apply_to_sum(hidden, change);
     }
 }

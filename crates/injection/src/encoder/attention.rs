@@ -3,7 +3,8 @@
 //! Twelve bits, because then no sum overflows: `32 * 4,095^2` over a head's columns, `128 * 4,095^2` over all keys,
 //! both below 2^31; and they are enough: a rounding error is a sixteenth of the activations' own.
 
-use super::kernels::{Kernel, LANES, Line, Quad, TILE};
+use super::kernels::{Kernel, LANES, Line, Quad, TILE, Tile};
+use super::matrix::stride;
 use super::numerics::{exp2, largest, nearest};
 use super::{HEAD, HEADS, HIDDEN, POSITIONS};
 
@@ -11,13 +12,13 @@ use super::{HEAD, HEADS, HIDDEN, POSITIONS};
 const SIZE_MAX: f32 = 4095.0;
 /// Quads of a head's row: two columns each.
 const STEPS: usize = HEAD / 2;
-/// A row of queries, keys and values together.
-const WIDTH: usize = 3 * HIDDEN;
+/// From one row of queries, keys and values to the next.
+const STRIDE: usize = stride(3 * HIDDEN);
 
 /// What attention needs room for: one head's numbers.
 #[derive(Debug)]
 pub(super) struct Heads {
-    queries: Vec<Quad>,
+    queries: Vec<Tile>,
     /// Panels of sixteen keys, two columns a line.
     keys: Vec<Line>,
     /// Panels of sixteen columns, two keys a line.
@@ -25,7 +26,9 @@ pub(super) struct Heads {
     /// Sums of queries and keys.
     scores: Vec<i32>,
     /// What the scores weigh, two keys a quad.
-    weights: Vec<Quad>,
+    weights: Vec<Tile>,
+    /// One row of them.
+    row: Vec<i16>,
     totals: Vec<i32>,
     /// Weighted sums of values.
     mixed: Vec<i32>,
@@ -34,11 +37,12 @@ pub(super) struct Heads {
 impl Default for Heads {
     fn default() -> Heads {
         Heads {
-            queries: vec![[0; 4]; POSITIONS * STEPS],
+            queries: vec![[[0; 4]; TILE]; POSITIONS / TILE * STEPS],
             keys: vec![Line([[0; 4]; LANES]); POSITIONS / LANES * STEPS],
             values: vec![Line([[0; 4]; LANES]); HEAD / LANES * POSITIONS / 2],
             scores: vec![0; POSITIONS * POSITIONS],
-            weights: vec![[0; 4]; POSITIONS * POSITIONS / 2],
+            weights: vec![[[0; 4]; TILE]; POSITIONS / TILE * POSITIONS / 2],
+            row: vec![0; POSITIONS],
             totals: vec![0; POSITIONS],
             mixed: vec![0; POSITIONS * HEAD],
         }
@@ -49,26 +53,30 @@ impl Heads {
     /// For each row of `rows` (queries, keys and values of all heads) the mix of values in `out`.
     #[inline(always)]
     pub(super) fn attend<K: Kernel>(&mut self, kernel: K, rows: &[f32], out: &mut [f32]) {
-        let count = rows.len() / WIDTH;
-        let tiled = count.next_multiple_of(TILE);
+        let count = rows.len() / STRIDE;
+        let tiles = count.div_ceil(TILE);
         let keys = count.next_multiple_of(LANES);
         for head in 0..HEADS {
             let part = |which: usize| Part { rows, offset: which * HIDDEN + head * HEAD };
             let query = self.take_queries(part(0));
             let key = self.take_keys(part(1));
             let value = self.take_values(part(2), keys);
-            let scores = &mut self.scores[..tiled * keys];
-            kernel.halves(&self.queries[..tiled * STEPS], STEPS, &self.keys[..keys / LANES * STEPS], scores);
+            let scores = &mut self.scores[..tiles * TILE * keys];
+            kernel.halves(&self.queries[..tiles * STEPS], STEPS, &self.keys[..keys / LANES * STEPS], scores);
             // Softmax in powers of two.
             let factor = query * key * (std::f32::consts::LOG2_E / (HEAD as f32).sqrt());
-            let weights = self.weights.chunks_exact_mut(keys / 2);
-            for ((scores, weights), total) in scores.chunks_exact_mut(keys).zip(weights).zip(&mut self.totals) {
-                *total = weigh(scores, count, factor, weights);
+            let row = &mut self.row[..keys];
+            for (index, scores) in scores.chunks_exact_mut(keys).take(count).enumerate() {
+                self.totals[index] = weigh(scores, count, factor, row);
+                let tile = &mut self.weights[index / TILE * keys / 2..][..keys / 2];
+                for (quads, pair) in tile.iter_mut().zip(row.as_chunks::<2>().0) {
+                    quads[index % TILE] = quad(*pair);
+                }
             }
-            let (weights, values) = (&self.weights[..tiled * keys / 2], &self.values[..HEAD / LANES * keys / 2]);
-            kernel.halves(weights, keys / 2, values, &mut self.mixed[..tiled * HEAD]);
+            let (weights, values) = (&self.weights[..tiles * keys / 2], &self.values[..HEAD / LANES * keys / 2]);
+            kernel.halves(weights, keys / 2, values, &mut self.mixed[..tiles * TILE * HEAD]);
             let mixed = self.mixed.as_chunks::<HEAD>().0.iter().zip(&self.totals);
-            for ((mixed, total), out) in mixed.zip(out.chunks_exact_mut(HIDDEN)) {
+            for ((mixed, total), out) in mixed.zip(out.chunks_exact_mut(stride(HIDDEN))) {
                 let factor = value / *total as f32;
                 let out = out[head * HEAD..].first_chunk_mut::<HEAD>().expect("a head's worth");
                 for column in 0..HEAD {
@@ -81,10 +89,10 @@ impl Heads {
     #[inline(always)]
     fn take_queries(&mut self, queries: Part<'_>) -> f32 {
         let (inverse, step) = queries.scale();
-        for (row, quads) in queries.rows().zip(self.queries.as_chunks_mut::<STEPS>().0) {
-            let cells = quads.as_flattened_mut().as_chunks_mut::<2>().0;
-            for column in 0..HEAD {
-                cells[column] = nearest(row[column] * inverse).to_le_bytes();
+        for (index, row) in queries.rows().enumerate() {
+            let tile = &mut self.queries[index / TILE * STEPS..][..STEPS];
+            for (quads, pair) in tile.iter_mut().zip(row.as_chunks::<2>().0) {
+                quads[index % TILE] = quad(pair.map(|value| nearest(value * inverse)));
             }
         }
         step
@@ -129,7 +137,7 @@ struct Part<'a> {
 impl<'a> Part<'a> {
     #[inline(always)]
     fn rows(self) -> impl Iterator<Item = &'a [f32; HEAD]> {
-        let rows = self.rows.chunks_exact(WIDTH);
+        let rows = self.rows.chunks_exact(STRIDE);
         rows.map(move |row| row[self.offset..].first_chunk().expect("a head's worth"))
     }
 
@@ -150,7 +158,7 @@ fn quad([first, second]: [i16; 2]) -> Quad {
 
 /// Turns a row of scores, of which `count` are real, into weights of which the largest is [`SIZE_MAX`]; their sum.
 #[inline(always)]
-fn weigh(scores: &mut [i32], count: usize, factor: f32, weights: &mut [Quad]) -> i32 {
+fn weigh(scores: &mut [i32], count: usize, factor: f32, weights: &mut [i16]) -> i32 {
     // Lanes beyond the last key take part as a copy of the first, which changes no maximum.
     let first = scores[0];
     scores[count..].fill(first);
@@ -161,19 +169,13 @@ fn weigh(scores: &mut [i32], count: usize, factor: f32, weights: &mut [Quad]) ->
         }
     }
     let largest = largest.into_iter().fold(i32::MIN, i32::max);
-    let cells = weights.as_flattened_mut().as_chunks_mut::<2>().0;
-    for (cells, scores) in cells.as_chunks_mut::<LANES>().0.iter_mut().zip(scores.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            let weight = exp2((scores[lane].wrapping_sub(largest)) as f32 * factor) * SIZE_MAX;
-            cells[lane] = nearest(weight).to_le_bytes();
-        }
+    for (weight, score) in weights.iter_mut().zip(scores) {
+        *weight = nearest(exp2(score.wrapping_sub(largest) as f32 * factor) * SIZE_MAX);
     }
-    cells[count..].fill([0; 2]);
-    let mut totals = [0; LANES];
-    for cells in cells.as_chunks::<LANES>().0 {
-        for lane in 0..LANES {
-            totals[lane] += i32::from(i16::from_le_bytes(cells[lane]));
-        }
+    weights[count..].fill(0);
+    let mut total = 0;
+    for weight in weights {
+        total += i32::from(*weight);
     }
-    totals.iter().sum()
+    total
 }

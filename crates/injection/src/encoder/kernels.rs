@@ -15,8 +15,8 @@ mod x86;
 
 /// Rows of weights in a panel: the lanes of a 512-bit vector of 32-bit sums.
 pub(super) const LANES: usize = 16;
-/// Rows of activations come in multiples of this: the least that kernels compute at once. What the rows beyond the
-/// last real one hold does not matter.
+/// Rows of activations that are interleaved: the least that kernels compute at once. What the rows of a tile beyond
+/// the last real one hold does not matter.
 pub(super) const TILE: usize = 4;
 /// The largest size of an 8-bit weight. A pair of products, `2 * 255 * 63 = 32,130`, fits 16 bits.
 pub(super) const WEIGHT_MAX: i8 = 63;
@@ -26,6 +26,9 @@ pub(super) const FOUR_MAX: i32 = 128;
 
 /// Four bytes, or two 16-bit numbers (little-endian), of one row.
 pub(super) type Quad = [u8; 4];
+
+/// One step of a tile of rows.
+pub(super) type Tile = [Quad; TILE];
 
 /// One step of a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +108,13 @@ pub(super) trait Work {
     fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
-/// The products of one level. Rows lie one after another, `steps` quads each, a multiple of [`TILE`] rows; so do
-/// panels, `steps` lines each; `sums` takes, row after row, [`LANES`] sums a panel.
+/// The products of one level. Tiles of rows lie one after another, `steps` long each; so do panels; `sums` takes, row
+/// after row, [`LANES`] sums a panel.
 pub(super) trait Kernel: Copy {
     /// Unsigned bytes times signed bytes. The panels keep to [`WEIGHT_MAX`] and [`FOUR_MAX`]; `steps` is even.
-    fn bytes(self, rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32]);
+    fn bytes(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]);
     /// Signed 16-bit numbers times signed 16-bit numbers; the caller sees to it that sums fit 32 bits.
-    fn halves(self, rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32]);
+    fn halves(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]);
 }
 
 #[cfg(test)]

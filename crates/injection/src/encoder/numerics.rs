@@ -4,7 +4,7 @@
 //! them up, and nothing calls the platform's mathematics: the bits of a result are the same on every processor. Loops
 //! have fixed lengths and no branches, so that compilers turn them into vector code.
 
-use super::kernels::{LANES, Quad};
+use super::kernels::LANES;
 
 /// Adding and subtracting 1.5 * 2^23 rounds to the nearest integer; the integer is in the low bits of the sum.
 const ROUND: f32 = 12_582_912.0;
@@ -46,7 +46,7 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
 
 /// Turns a row into bytes between its least and its largest value.
 #[inline(always)]
-pub(super) fn quantise(row: &[f32], quads: &mut [Quad]) -> Scale {
+pub(super) fn quantise(row: &[f32], bytes: &mut [u8]) -> Scale {
     let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     for chunk in row.as_chunks::<LANES>().0 {
         for lane in 0..LANES {
@@ -58,11 +58,8 @@ pub(super) fn quantise(row: &[f32], quads: &mut [Quad]) -> Scale {
     let high = high.into_iter().fold(f32::NEG_INFINITY, |most, high| if high > most { high } else { most });
     let range = high - low;
     let inverse = if range > 0.0 { 255.0 / range } else { 0.0 };
-    for (bytes, chunk) in quads.as_flattened_mut().as_chunks_mut::<LANES>().0.iter_mut().zip(row.as_chunks::<LANES>().0)
-    {
-        for lane in 0..LANES {
-            bytes[lane] = ((chunk[lane] - low) * inverse + ROUND).to_bits() as u8;
-        }
+    for (byte, value) in bytes.iter_mut().zip(row) {
+        *byte = ((value - low) * inverse + ROUND).to_bits() as u8;
     }
     Scale { low, step: range / 255.0 }
 }
@@ -101,9 +98,14 @@ pub(super) fn exp2(x: f32) -> f32 {
     sum * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
-/// `x * Φ(x)`, to 1e-5 for sizes up to 5 and to 1e-5 of the size beyond.
+/// `x * Φ(x)` of each `x`, to 1e-5 for sizes up to 4.5 and to 1e-5 of the size beyond.
 #[inline(always)]
-pub(super) fn gelu(x: f32) -> f32 {
+pub(super) fn gelu(row: &mut [f32]) {
+    row.iter_mut().for_each(|x| *x = gelu_of(*x));
+}
+
+#[inline(always)]
+fn gelu_of(x: f32) -> f32 {
     // Φ(x) - 1/2 is odd: `x` times a polynomial in its square, fitted to the least largest error of the product with
     // `x` over 0 ..= EDGE.
     const EDGE: f32 = 4.5;
@@ -148,10 +150,7 @@ pub(super) fn normalise(row: &mut [f32], weight: &[f32], bias: &[f32]) {
         }
     }
     let inverse = 1.0 / (total(squares) / count + EPSILON).sqrt();
-    let rows = row.as_chunks_mut::<LANES>().0.iter_mut();
-    for ((chunk, weight), bias) in rows.zip(weight.as_chunks::<LANES>().0).zip(bias.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            chunk[lane] = (chunk[lane] - mean) * inverse * weight[lane] + bias[lane];
-        }
+    for ((value, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+        *value = (*value - mean) * inverse * weight + bias;
     }
 }

@@ -1,20 +1,20 @@
 //! The kernels in plain Rust, correct on every processor.
 
-use super::{Kernel, LANES, Line, Quad};
+use super::{Kernel, LANES, Line, Quad, TILE, Tile};
 
 /// The kernels that need nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portable;
 
 impl Kernel for Portable {
-    fn bytes(self, rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32]) {
+    fn bytes(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
         multiply(rows, steps, panels, sums, |row, weights| {
             // A product is at most 255 * 63 in size, four of them 64,260: no sum overflows.
             (0..4).map(|at| i32::from(row[at]).wrapping_mul(i32::from(weights[at] as i8))).sum()
         });
     }
 
-    fn halves(self, rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32]) {
+    fn halves(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
         let both = |quad: Quad| [i16::from_le_bytes([quad[0], quad[1]]), i16::from_le_bytes([quad[2], quad[3]])];
         multiply(rows, steps, panels, sums, |row, cells| {
             let ([a, b], [c, d]) = (both(row), both(cells));
@@ -24,14 +24,16 @@ impl Kernel for Portable {
 }
 
 #[inline(always)]
-fn multiply(rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32], product: impl Fn(Quad, Quad) -> i32) {
+fn multiply(rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32], product: impl Fn(Quad, Quad) -> i32) {
     let width = panels.len() / steps * LANES;
-    for (row, sums) in rows.chunks_exact(steps).zip(sums.chunks_exact_mut(width)) {
-        for (panel, sums) in panels.chunks_exact(steps).zip(sums.as_chunks_mut::<LANES>().0) {
-            *sums = [0; LANES];
-            for (quad, line) in row.iter().zip(panel) {
-                for lane in 0..LANES {
-                    sums[lane] = sums[lane].wrapping_add(product(*quad, line.0[lane]));
+    for (tile, sums) in rows.chunks_exact(steps).zip(sums.chunks_exact_mut(TILE * width)) {
+        for (row, sums) in sums.chunks_exact_mut(width).enumerate() {
+            for (panel, sums) in panels.chunks_exact(steps).zip(sums.as_chunks_mut::<LANES>().0) {
+                *sums = [0; LANES];
+                for (quads, line) in tile.iter().zip(panel) {
+                    for lane in 0..LANES {
+                        sums[lane] = sums[lane].wrapping_add(product(quads[row], line.0[lane]));
+                    }
                 }
             }
         }
