@@ -5,7 +5,7 @@
 
 use super::kernels::{Kernel, LANES, Line, Quad, TILE, Tile};
 use super::matrix::stride;
-use super::numerics::{exp2, largest, nearest};
+use super::numerics::{exp2, most, nearest, sizes};
 use super::{HEAD, HEADS, HIDDEN, POSITIONS};
 
 /// The largest size of a quantised number.
@@ -58,16 +58,16 @@ impl Heads {
         let keys = count.next_multiple_of(LANES);
         for head in 0..HEADS {
             let part = |which: usize| Part { rows, offset: which * HIDDEN + head * HEAD };
-            let query = self.take_queries(part(0));
-            let key = self.take_keys(part(1));
-            let value = self.take_values(part(2), keys);
+            let query = self.take_queries(kernel, part(0));
+            let key = self.take_keys(kernel, part(1));
+            let value = self.take_values(kernel, part(2), keys);
             let scores = &mut self.scores[..tiles * TILE * keys];
             kernel.halves(&self.queries[..tiles * STEPS], STEPS, &self.keys[..keys / LANES * STEPS], scores);
             // Softmax in powers of two.
             let factor = query * key * (std::f32::consts::LOG2_E / (HEAD as f32).sqrt());
             let row = &mut self.row[..keys];
             for (index, scores) in scores.chunks_exact_mut(keys).take(count).enumerate() {
-                self.totals[index] = weigh(scores, count, factor, row);
+                self.totals[index] = weigh(kernel, scores, count, factor, row);
                 let tile = &mut self.weights[index / TILE * keys / 2..][..keys / 2];
                 for (quads, pair) in tile.iter_mut().zip(row.as_chunks::<2>().0) {
                     quads[index % TILE] = quad(*pair);
@@ -77,34 +77,36 @@ impl Heads {
             kernel.halves(weights, keys / 2, values, &mut self.mixed[..tiles * TILE * HEAD]);
             let mixed = self.mixed.as_chunks::<HEAD>().0.iter().zip(&self.totals);
             for ((mixed, total), out) in mixed.zip(out.chunks_exact_mut(stride(HIDDEN))) {
-                let factor = value / *total as f32;
-                let out = out[head * HEAD..].first_chunk_mut::<HEAD>().expect("a head's worth");
-                for column in 0..HEAD {
-                    out[column] = mixed[column] as f32 * factor;
+                let factor = kernel.spread(value / *total as f32);
+                let out = out[head * HEAD..].as_chunks_mut().0;
+                for (mixed, out) in mixed.as_chunks().0.iter().zip(out) {
+                    kernel.store(kernel.multiply(kernel.of_integers(mixed), factor), out);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn take_queries(&mut self, queries: Part<'_>) -> f32 {
-        let (inverse, step) = queries.scale();
+    fn take_queries<K: Kernel>(&mut self, kernel: K, queries: Part<'_>) -> f32 {
+        let (inverse, step) = queries.scale(kernel);
         for (index, row) in queries.rows().enumerate() {
             let tile = &mut self.queries[index / TILE * STEPS..][..STEPS];
-            for (quads, pair) in tile.iter_mut().zip(row.as_chunks::<2>().0) {
-                quads[index % TILE] = quad(pair.map(|value| nearest(value * inverse)));
+            let row = integers(kernel, row, inverse);
+            for (quads, pair) in tile.iter_mut().zip(row.as_chunks().0) {
+                quads[index % TILE] = quad(*pair);
             }
         }
         step
     }
 
     #[inline(always)]
-    fn take_keys(&mut self, keys: Part<'_>) -> f32 {
-        let (inverse, step) = keys.scale();
+    fn take_keys<K: Kernel>(&mut self, kernel: K, keys: Part<'_>) -> f32 {
+        let (inverse, step) = keys.scale(kernel);
         for (index, row) in keys.rows().enumerate() {
             let panel = &mut self.keys[index / LANES * STEPS..][..STEPS];
-            for (line, pair) in panel.iter_mut().zip(row.as_chunks::<2>().0) {
-                line.0[index % LANES] = quad(pair.map(|value| nearest(value * inverse)));
+            let row = integers(kernel, row, inverse);
+            for (line, pair) in panel.iter_mut().zip(row.as_chunks().0) {
+                line.0[index % LANES] = quad(*pair);
             }
         }
         step
@@ -112,19 +114,32 @@ impl Heads {
 
     /// `keys` are the keys with those that fill the last panel: their weight is zero, whatever their values.
     #[inline(always)]
-    fn take_values(&mut self, values: Part<'_>, keys: usize) -> f32 {
-        let (inverse, step) = values.scale();
+    fn take_values<K: Kernel>(&mut self, kernel: K, values: Part<'_>, keys: usize) -> f32 {
+        let (inverse, step) = values.scale(kernel);
         let mut rows = values.rows();
         for pair in 0..keys / 2 {
-            let none = [0.0; HEAD];
-            let (first, second) = (rows.next().unwrap_or(&none), rows.next().unwrap_or(&none));
-            for column in 0..HEAD {
-                let both = [first[column], second[column]].map(|value| nearest(value * inverse));
-                self.values[column / LANES * (keys / 2) + pair].0[column % LANES] = quad(both);
+            let none = &[0.0; HEAD];
+            let first = integers(kernel, rows.next().unwrap_or(none), inverse);
+            let second = integers(kernel, rows.next().unwrap_or(none), inverse);
+            for (at, (first, second)) in first.as_chunks::<LANES>().0.iter().zip(second.as_chunks::<LANES>().0).enumerate() {
+                let line = &mut self.values[at * (keys / 2) + pair].0;
+                for lane in 0..LANES {
+                    line[lane] = quad([first[lane], second[lane]]);
+                }
             }
         }
         step
     }
+}
+
+/// A head's row as integers.
+#[inline(always)]
+fn integers<K: Kernel>(kernel: K, row: &[f32; HEAD], inverse: f32) -> [i16; HEAD] {
+    let mut out = [0; HEAD];
+    for (out, chunk) in out.as_chunks_mut().0.iter_mut().zip(row.as_chunks().0) {
+        *out = nearest(kernel, kernel.multiply(kernel.load(chunk), kernel.spread(inverse)));
+    }
+    out
 }
 
 /// One head's columns of queries, keys or values.
@@ -143,9 +158,12 @@ impl<'a> Part<'a> {
 
     /// What a value is multiplied with to be quantised, and what it is multiplied with to come back.
     #[inline(always)]
-    fn scale(self) -> (f32, f32) {
-        let lanes = self.rows().fold([0.0; LANES], |before, row| largest(row, before));
-        let size = lanes.into_iter().fold(0.0, |most: f32, size| if size > most { size } else { most });
+    fn scale<K: Kernel>(self, kernel: K) -> (f32, f32) {
+        let mut largest = kernel.spread(0.0);
+        for row in self.rows() {
+            largest = sizes(kernel, row, largest);
+        }
+        let size = most(kernel, largest);
         (if size > 0.0 { SIZE_MAX / size } else { 0.0 }, size / SIZE_MAX)
     }
 }
@@ -158,24 +176,22 @@ fn quad([first, second]: [i16; 2]) -> Quad {
 
 /// Turns a row of scores, of which `count` are real, into weights of which the largest is [`SIZE_MAX`]; their sum.
 #[inline(always)]
-fn weigh(scores: &mut [i32], count: usize, factor: f32, weights: &mut [i16]) -> i32 {
+fn weigh<K: Kernel>(kernel: K, scores: &mut [i32], count: usize, factor: f32, weights: &mut [i16]) -> i32 {
     // Lanes beyond the last key take part as a copy of the first, which changes no maximum.
     let first = scores[0];
     scores[count..].fill(first);
-    let mut largest = [i32::MIN; LANES];
-    for chunk in scores.as_chunks::<LANES>().0 {
-        for lane in 0..LANES {
-            largest[lane] = largest[lane].max(chunk[lane]);
-        }
+    let mut largest = kernel.spread(f32::NEG_INFINITY);
+    for chunk in scores.as_chunks().0 {
+        largest = kernel.larger(kernel.of_integers(chunk), largest);
     }
-    let largest = largest.into_iter().fold(i32::MIN, i32::max);
-    for (weight, score) in weights.iter_mut().zip(scores) {
-        *weight = nearest(exp2(score.wrapping_sub(largest) as f32 * factor) * SIZE_MAX);
+    let (largest, factor) = (kernel.spread(most(kernel, largest)), kernel.spread(factor));
+    for (weights, chunk) in weights.as_chunks_mut().0.iter_mut().zip(scores.as_chunks().0) {
+        let power = kernel.multiply(kernel.subtract(kernel.of_integers(chunk), largest), factor);
+        *weights = nearest(kernel, kernel.multiply(exp2(kernel, power), kernel.spread(SIZE_MAX)));
     }
     weights[count..].fill(0);
-    let mut total = 0;
-    for weight in weights {
-        total += i32::from(*weight);
-    }
-    total
+    weights.iter().map(|weight| i32::from(*weight)).sum()
 }
+
+#[cfg(test)]
+mod tests;

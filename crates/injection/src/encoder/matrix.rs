@@ -5,7 +5,7 @@
 //! out of the panel and added back one by one. In trained matrices that is one weight in some ten thousand.
 
 use super::kernels::{FOUR_MAX, Kernel, LANES, Line, TILE, Tile, WEIGHT_MAX};
-use super::numerics::{Lanes, Scale, quantise};
+use super::numerics::{Scale, quantise};
 
 /// Panels whose sums are turned into real numbers together, while they are in the first-level cache.
 const PANELS: usize = 2;
@@ -30,11 +30,16 @@ impl Activations {
 
     /// Takes rows, after `prepare` has had them.
     #[inline(always)]
-    pub(super) fn take<'a>(&mut self, rows: impl Iterator<Item = &'a mut [f32]>, prepare: impl Fn(&mut [f32])) {
+    pub(super) fn take<'a, K: Kernel>(
+        &mut self,
+        kernel: K,
+        rows: impl Iterator<Item = &'a mut [f32]>,
+        prepare: impl Fn(&mut [f32]),
+    ) {
         for ((index, row), scale) in rows.enumerate().zip(&mut self.scales) {
             prepare(row);
             let bytes = &mut self.row[..row.len()];
-            *scale = quantise(row, bytes);
+            *scale = quantise(kernel, row, bytes);
             let steps = row.len() / 4;
             let tile = &mut self.tiles[index / TILE * steps..][..steps];
             for (quads, quad) in tile.iter_mut().zip(bytes.as_chunks::<4>().0) {
@@ -135,26 +140,23 @@ impl Matrix {
                     }
                 }
             }
-            self.finish(group, rows, &sums[..count * GROUP], out);
+            self.finish(kernel, group, rows, &sums[..count * GROUP], out);
         }
     }
 
     /// Turns a group's sums into real numbers.
     #[inline(always)]
-    fn finish(&self, group: usize, rows: &Activations, sums: &[i32], out: &mut [f32]) {
+    fn finish<K: Kernel>(&self, kernel: K, group: usize, rows: &Activations, sums: &[i32], out: &mut [f32]) {
         for panel in 0..PANELS {
             let at = group * GROUP + panel * LANES;
-            let lanes = |values: &[f32]| *values[at..].first_chunk::<LANES>().expect("a panel's worth");
-            let (scale, sum, bias): (Lanes, Lanes, Lanes) =
-                (lanes(&self.scales), lanes(&self.sums), lanes(&self.biases));
+            let load = |values: &[f32]| kernel.load(values[at..].first_chunk().expect("a panel's worth"));
+            let (scale, sum, bias) = (load(&self.scales), load(&self.sums), load(&self.biases));
             let rows = rows.scales.iter().zip(sums.chunks_exact(GROUP));
             for ((row, sums), out) in rows.zip(out.chunks_exact_mut(stride(self.outputs()))) {
-                let sums = sums[panel * LANES..].first_chunk::<LANES>().expect("a panel's worth");
-                let out = out[at..].first_chunk_mut::<LANES>().expect("a panel's worth");
-                for lane in 0..LANES {
-                    let product = sums[lane] as f32 * row.step * scale[lane];
-                    out[lane] = product + row.low * sum[lane] + bias[lane];
-                }
+                let sums = kernel.of_integers(sums[panel * LANES..].first_chunk().expect("a panel's worth"));
+                let product = kernel.multiply(kernel.multiply(sums, kernel.spread(row.step)), scale);
+                let shift = kernel.add(kernel.multiply(kernel.spread(row.low), sum), bias);
+                kernel.store(kernel.add(product, shift), out[at..].first_chunk_mut().expect("a panel's worth"));
             }
         }
     }

@@ -28,12 +28,12 @@ pub(super) fn run<W: Work>(level: Level, work: W) -> W::Output {
 
 #[target_feature(enable = "avx2")]
 fn in_avx2<W: Work>(work: W) -> W::Output {
-    work.run(Avx2(()))
+    work.run(Avx2::<false>(()))
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
 fn in_avx_vnni<W: Work>(work: W) -> W::Output {
-    work.run(AvxVnni(()))
+    work.run(Avx2::<true>(()))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -41,48 +41,112 @@ fn in_avx512<W: Work>(work: W) -> W::Output {
     work.run(Avx512(()))
 }
 
-/// Kernels with AVX2; a value shows that the processor has it.
+/// Kernels with AVX2, or with AVX-VNNI too; a value shows that the processor has it, since only `in_avx2` and
+/// `in_avx_vnni` make one. All calls into vector code below are sound for that reason.
 #[derive(Clone, Copy)]
-struct Avx2(());
-/// Kernels with AVX2 and AVX-VNNI, likewise.
-#[derive(Clone, Copy)]
-struct AvxVnni(());
-/// Kernels with AVX-512 VNNI, likewise.
+struct Avx2<const VNNI: bool>(());
+/// Kernels with AVX-512 VNNI, likewise: only `in_avx512` makes one.
 #[derive(Clone, Copy)]
 struct Avx512(());
 
-impl Kernel for Avx2 {
-    #[inline(always)]
-    fn bytes(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
-        // SAFETY: `self` is made by `in_avx2` alone.
-        multiply256(rows, steps, panels, sums, |rows, panel| unsafe { bytes_avx2(rows, panel) });
-    }
-
-    #[inline(always)]
-    fn halves(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
-        // SAFETY: as above.
-        multiply256(rows, steps, panels, sums, |rows, panel| unsafe { halves_avx2(rows, panel) });
-    }
+/// Operations on two vectors, each in terms of an instruction.
+macro_rules! operations {
+    ($(fn $name:ident = |$a:ident, $b:ident| $of_two:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $a: Self::Reals, $b: Self::Reals) -> Self::Reals {
+            // SAFETY: `self` shows that the processor has the instruction.
+            unsafe { $of_two }
+        }
+    )*};
 }
 
-impl Kernel for AvxVnni {
+impl<const VNNI: bool> Kernel for Avx2<VNNI> {
+    type Reals = [__m256; 2];
+
     #[inline(always)]
     fn bytes(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
-        // SAFETY: `self` is made by `in_avx_vnni` alone.
-        multiply256(rows, steps, panels, sums, |rows, panel| unsafe { bytes_avx_vnni(rows, panel) });
+        // SAFETY: `self` shows that the processor has what the function is compiled for.
+        multiply256(rows, steps, panels, sums, |rows, panel| unsafe {
+            if VNNI { bytes_avx_vnni(rows, panel) } else { bytes_avx2(rows, panel) }
+        });
     }
 
     #[inline(always)]
     fn halves(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
         // SAFETY: as above.
-        multiply256(rows, steps, panels, sums, |rows, panel| unsafe { halves_avx_vnni(rows, panel) });
+        multiply256(rows, steps, panels, sums, |rows, panel| unsafe {
+            if VNNI { halves_avx_vnni(rows, panel) } else { halves_avx2(rows, panel) }
+        });
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> Self::Reals {
+        let (low, high) = from.split_at(HALF);
+        // SAFETY: as above; either half is 32 readable bytes, the loads ask for no alignment.
+        unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
+    }
+
+    #[inline(always)]
+    fn store(self, reals: Self::Reals, to: &mut [f32; LANES]) {
+        let (low, high) = to.split_at_mut(HALF);
+        // SAFETY: as above; either half is 32 writable bytes, the stores ask for no alignment.
+        unsafe {
+            _mm256_storeu_ps(low.as_mut_ptr(), reals[0]);
+            _mm256_storeu_ps(high.as_mut_ptr(), reals[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn spread(self, real: f32) -> Self::Reals {
+        // SAFETY: `self` shows that the processor has the instruction.
+        unsafe { [_mm256_set1_ps(real); 2] }
+    }
+
+    #[inline(always)]
+    fn of_integers(self, integers: &[i32; LANES]) -> Self::Reals {
+        let (low, high) = integers.split_at(HALF);
+        // SAFETY: as in `load`.
+        unsafe {
+            [
+                _mm256_cvtepi32_ps(_mm256_loadu_si256(low.as_ptr().cast())),
+                _mm256_cvtepi32_ps(_mm256_loadu_si256(high.as_ptr().cast())),
+            ]
+        }
+    }
+
+    operations! {
+        fn add = |a, b| [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])];
+        fn subtract = |a, b| [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])];
+        fn multiply = |a, b| [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])];
+        fn smaller = |a, b| [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])];
+        fn larger = |a, b| [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])];
+    }
+
+    #[inline(always)]
+    fn shifted(self, [low, high]: Self::Reals, add: i32) -> Self::Reals {
+        // SAFETY: `self` shows that the processor has the instructions.
+        unsafe { [shifted256(low, add), shifted256(high, add)] }
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, a: Self::Reals) -> [u8; LANES] {
+        // SAFETY: as above.
+        unsafe { low_bytes256(a) }
+    }
+
+    #[inline(always)]
+    fn low_halves(self, a: Self::Reals) -> [i16; LANES] {
+        // SAFETY: as above.
+        unsafe { low_halves256(a) }
     }
 }
 
 impl Kernel for Avx512 {
+    type Reals = __m512;
+
     #[inline(always)]
     fn bytes(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]) {
-        // SAFETY: `self` is made by `in_avx512` alone.
+        // SAFETY: `self` shows that the processor has what the function is compiled for.
         unsafe { multiply512::<true>(rows, steps, panels, sums) };
     }
 
@@ -91,6 +155,95 @@ impl Kernel for Avx512 {
         // SAFETY: as above.
         unsafe { multiply512::<false>(rows, steps, panels, sums) };
     }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> __m512 {
+        // SAFETY: as above; the array is 64 readable bytes, the load asks for no alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, reals: __m512, to: &mut [f32; LANES]) {
+        // SAFETY: as above; the array is 64 writable bytes, the store asks for no alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), reals) }
+    }
+
+    #[inline(always)]
+    fn spread(self, real: f32) -> __m512 {
+        // SAFETY: `self` shows that the processor has the instruction.
+        unsafe { _mm512_set1_ps(real) }
+    }
+
+    #[inline(always)]
+    fn of_integers(self, integers: &[i32; LANES]) -> __m512 {
+        // SAFETY: as in `load`.
+        unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(integers.as_ptr().cast())) }
+    }
+
+    operations! {
+        fn add = |a, b| _mm512_add_ps(a, b);
+        fn subtract = |a, b| _mm512_sub_ps(a, b);
+        fn multiply = |a, b| _mm512_mul_ps(a, b);
+        fn smaller = |a, b| _mm512_min_ps(a, b);
+        fn larger = |a, b| _mm512_max_ps(a, b);
+    }
+
+    #[inline(always)]
+    fn shifted(self, a: __m512, add: i32) -> __m512 {
+        // SAFETY: `self` shows that the processor has the instructions.
+        unsafe {
+            let bits = _mm512_add_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(add));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(bits))
+        }
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, a: __m512) -> [u8; LANES] {
+        let mut out = [0; LANES];
+        // SAFETY: as above; the array is 16 writable bytes, the store asks for no alignment.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(a))) };
+        out
+    }
+
+    #[inline(always)]
+    fn low_halves(self, a: __m512) -> [i16; LANES] {
+        let mut out = [0; LANES];
+        // SAFETY: as above; the array is 32 writable bytes, the store asks for no alignment.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(_mm512_castps_si512(a))) };
+        out
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn shifted256(a: __m256, add: i32) -> __m256 {
+    let bits = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(add));
+    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(bits))
+}
+
+#[target_feature(enable = "avx2")]
+fn low_bytes256(a: [__m256; 2]) -> [u8; LANES] {
+    let mask = _mm256_set1_epi32(0xff);
+    let low = _mm256_and_si256(_mm256_castps_si256(a[0]), mask);
+    let high = _mm256_and_si256(_mm256_castps_si256(a[1]), mask);
+    // Packing works within halves of vectors: quarters come out as low, high, low, high.
+    let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+    let bytes = _mm_packus_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+    let mut out = [0; LANES];
+    // SAFETY: the array is 16 writable bytes; the store asks for no alignment.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) };
+    out
+}
+
+#[target_feature(enable = "avx2")]
+fn low_halves256(a: [__m256; 2]) -> [i16; LANES] {
+    let mask = _mm256_set1_epi32(0xffff);
+    let low = _mm256_and_si256(_mm256_castps_si256(a[0]), mask);
+    let high = _mm256_and_si256(_mm256_castps_si256(a[1]), mask);
+    let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+    let mut out = [0; LANES];
+    // SAFETY: the array is 32 writable bytes; the store asks for no alignment.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), halves) };
+    out
 }
 
 /// The sums of one tile of rows with one panel.
