@@ -26,8 +26,8 @@ pub use kernels::Level;
 
 use attention::Heads;
 use kernels::{Kernel, Work};
-use matrix::{Activations, GROUP, Matrix};
-use numerics::{dot, gelu, normalise};
+use matrix::{Activations, GROUP, Matrix, rows, stride};
+use numerics::{add, dot, gelu, normalise};
 
 /// Columns of a hidden state.
 pub const HIDDEN: usize = 384;
@@ -107,8 +107,8 @@ impl Default for Scratch {
     fn default() -> Scratch {
         Scratch {
             hidden: vec![0.0; POSITIONS * HIDDEN],
-            wide: vec![0.0; POSITIONS * INTERMEDIATE],
-            change: vec![0.0; POSITIONS * HIDDEN],
+            wide: vec![0.0; POSITIONS * stride(INTERMEDIATE)],
+            change: vec![0.0; POSITIONS * stride(HIDDEN)],
             activations: Activations::new(POSITIONS, INTERMEDIATE),
             sums: vec![0; POSITIONS * GROUP],
             heads: Heads::default(),
@@ -172,21 +172,21 @@ impl Work for Pass<'_> {
     #[inline(always)]
     fn run<K: Kernel>(mut self, kernel: K) -> [f32; LABELS] {
         let count = self.ids.len();
-        self.embed();
+        self.embed(kernel);
         for layer in &self.contents.layers {
             layer.run(kernel, self.scratch, count);
         }
         for (token, row) in self.scratch.tokens[..count].iter_mut().zip(self.scratch.hidden.chunks_exact(HIDDEN)) {
-            *token = dot(row, &self.contents.token.weight) + self.contents.token.bias[0];
+            *token = dot(kernel, row, &self.contents.token.weight) + self.contents.token.bias[0];
         }
-        self.window()
+        self.window(kernel)
     }
 }
 
 impl Pass<'_> {
     /// Adds up what is known of each token: word, position, channel.
     #[inline(always)]
-    fn embed(&mut self) {
+    fn embed<K: Kernel>(&mut self, kernel: K) {
         let contents = self.contents;
         let channel = self.channel.and_then(|channel| Channel::ALL.iter().position(|other| *other == channel));
         let channel = &contents.channels[channel.unwrap_or(CHANNELS - 1) * HIDDEN..][..HIDDEN];
@@ -199,14 +199,14 @@ impl Pass<'_> {
             for (sum, ((word, position), channel)) in row.iter_mut().zip(known) {
                 *sum = f32::from(*word as i8) * scale + position + channel;
             }
-            contents.norm.apply(row);
+            contents.norm.apply(kernel, row);
         }
     }
 
     /// The window's head over the first token's state and the mean and the maximum of those between the first and
     /// the last.
     #[inline(always)]
-    fn window(&self) -> [f32; LABELS] {
+    fn window<K: Kernel>(&self, kernel: K) -> [f32; LABELS] {
         let count = self.ids.len();
         let mut states = self.scratch.hidden[..count * HIDDEN].chunks_exact(HIDDEN);
         let mut pooled = [0.0; 3 * HIDDEN];
@@ -223,22 +223,26 @@ impl Pass<'_> {
         let between = (count - 2) as f32;
         mean.iter_mut().for_each(|sum| *sum /= between);
         let head = &self.contents.window;
-        std::array::from_fn(|label| dot(&pooled, &head.weight[label * 3 * HIDDEN..][..3 * HIDDEN]) + head.bias[label])
+        let mut out = [0.0; LABELS];
+        for (label, out) in out.iter_mut().enumerate() {
+            *out = dot(kernel, &pooled, &head.weight[label * 3 * HIDDEN..][..3 * HIDDEN]) + head.bias[label];
+        }
+        out
     }
 }
 
 impl Norm {
     #[inline(always)]
-    fn apply(&self, row: &mut [f32]) {
-        normalise(row, &self.weight, &self.bias);
+    fn apply<K: Kernel>(&self, kernel: K, row: &mut [f32]) {
+        normalise(kernel, row, &self.weight, &self.bias);
     }
 
     /// Normalises the sums of `hidden` and `change`.
     #[inline(always)]
-    fn apply_to_sum(&self, hidden: &mut [f32], change: &[f32]) {
-        for (row, change) in hidden.chunks_exact_mut(HIDDEN).zip(change.chunks_exact(HIDDEN)) {
-            row.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
-            self.apply(row);
+    fn apply_to_sum<K: Kernel>(&self, kernel: K, hidden: &mut [f32], change: &mut [f32]) {
+        for (row, change) in hidden.chunks_exact_mut(HIDDEN).zip(rows(change, HIDDEN)) {
+            add(kernel, row, change);
+            self.apply(kernel, row);
         }
     }
 }
@@ -247,23 +251,23 @@ impl Layer {
     #[inline(always)]
     fn run<K: Kernel>(&self, kernel: K, scratch: &mut Scratch, count: usize) {
         let Scratch { hidden, wide, change, activations, sums, heads, .. } = scratch;
-        let (hidden, change) = (&mut hidden[..count * HIDDEN], &mut change[..count * HIDDEN]);
-        let same = |value| value;
+        let (hidden, change) = (&mut hidden[..count * HIDDEN], &mut change[..count * stride(HIDDEN)]);
+        let nothing = |_: &mut [f32]| ();
 
-        activations.take(hidden, HIDDEN);
-        let attend = &mut wide[..count * 3 * HIDDEN];
-        self.attend.multiply(kernel, activations, count, sums, attend, same);
+        activations.take(kernel, hidden.chunks_exact_mut(HIDDEN), nothing);
+        let attend = &mut wide[..count * stride(3 * HIDDEN)];
+        self.attend.multiply(kernel, activations, count, sums, attend);
         heads.attend(kernel, attend, change);
-        activations.take(change, HIDDEN);
-        self.mix.multiply(kernel, activations, count, sums, change, same);
-        self.norms[0].apply_to_sum(hidden, change);
+        activations.take(kernel, rows(change, HIDDEN), nothing);
+        self.mix.multiply(kernel, activations, count, sums, change);
+        self.norms[0].apply_to_sum(kernel, hidden, change);
 
-        activations.take(hidden, HIDDEN);
-        let middle = &mut wide[..count * INTERMEDIATE];
-        self.up.multiply(kernel, activations, count, sums, middle, gelu);
-        activations.take(middle, INTERMEDIATE);
-        self.down.multiply(kernel, activations, count, sums, change, same);
-        self.norms[1].apply_to_sum(hidden, change);
+        activations.take(kernel, hidden.chunks_exact_mut(HIDDEN), nothing);
+        let middle = &mut wide[..count * stride(INTERMEDIATE)];
+        self.up.multiply(kernel, activations, count, sums, middle);
+        activations.take(kernel, rows(middle, INTERMEDIATE), |row| gelu(kernel, row));
+        self.down.multiply(kernel, activations, count, sums, change);
+        self.norms[1].apply_to_sum(kernel, hidden, change);
     }
 }
 

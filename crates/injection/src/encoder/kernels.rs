@@ -15,8 +15,8 @@ mod x86;
 
 /// Rows of weights in a panel: the lanes of a 512-bit vector of 32-bit sums.
 pub(super) const LANES: usize = 16;
-/// Rows of activations come in multiples of this: the least that kernels compute at once. What the rows beyond the
-/// last real one hold does not matter.
+/// Rows of activations that are interleaved: the least that kernels compute at once. What the rows of a tile beyond
+/// the last real one hold does not matter.
 pub(super) const TILE: usize = 4;
 /// The largest size of an 8-bit weight. A pair of products, `2 * 255 * 63 = 32,130`, fits 16 bits.
 pub(super) const WEIGHT_MAX: i8 = 63;
@@ -26,6 +26,9 @@ pub(super) const FOUR_MAX: i32 = 128;
 
 /// Four bytes, or two 16-bit numbers (little-endian), of one row.
 pub(super) type Quad = [u8; 4];
+
+/// One step of a tile of rows.
+pub(super) type Tile = [Quad; TILE];
 
 /// One step of a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +108,38 @@ pub(super) trait Work {
     fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
-/// The products of one level. Rows lie one after another, `steps` quads each, a multiple of [`TILE`] rows; so do
-/// panels, `steps` lines each; `sums` takes, row after row, [`LANES`] sums a panel.
+/// What one level can compute: products of integers, and sixteen real numbers at a time.
+///
+/// Tiles of rows lie one after another, `steps` long each; so do panels; `sums` takes, row after row, [`LANES`] sums a
+/// panel.
 pub(super) trait Kernel: Copy {
+    /// Sixteen real numbers in registers. Every operation on them is that of IEEE 754, lane by lane.
+    type Reals: Copy;
+
     /// Unsigned bytes times signed bytes. The panels keep to [`WEIGHT_MAX`] and [`FOUR_MAX`]; `steps` is even.
-    fn bytes(self, rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32]);
+    fn bytes(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]);
     /// Signed 16-bit numbers times signed 16-bit numbers; the caller sees to it that sums fit 32 bits.
-    fn halves(self, rows: &[Quad], steps: usize, panels: &[Line], sums: &mut [i32]);
+    fn halves(self, rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32]);
+
+    fn load(self, from: &[f32; LANES]) -> Self::Reals;
+    fn store(self, reals: Self::Reals, to: &mut [f32; LANES]);
+    /// The same number in every lane.
+    fn spread(self, real: f32) -> Self::Reals;
+    /// The nearest real numbers.
+    fn of_integers(self, integers: &[i32; LANES]) -> Self::Reals;
+    fn add(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    fn subtract(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    fn multiply(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    /// `a` where it is smaller, else `b`.
+    fn smaller(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    /// `a` where it is larger, else `b`.
+    fn larger(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    /// The numbers whose bits are those of `a`, plus `add`, shifted left by 23: powers of two from their exponents.
+    fn shifted(self, a: Self::Reals, add: i32) -> Self::Reals;
+    /// The lowest byte of each number's bits.
+    fn low_bytes(self, a: Self::Reals) -> [u8; LANES];
+    /// The lowest 16 bits of each number's bits.
+    fn low_halves(self, a: Self::Reals) -> [i16; LANES];
 }
 
 #[cfg(test)]

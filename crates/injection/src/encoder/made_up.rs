@@ -48,8 +48,7 @@ impl MadeUp {
     }
 
     fn reals(&mut self, name: &str, shape: &[usize], mean: f32, deviation: f32) {
-        let cells =
-            (0..shape.iter().product()).flat_map(|_| (mean + deviation * self.normal()).to_le_bytes()).collect();
+        let cells = (0..shape.iter().product()).flat_map(|_| (mean + deviation * self.normal()).to_le_bytes()).collect();
         self.tensors.push((name.into(), Dtype::F32, shape.to_vec(), cells));
     }
 

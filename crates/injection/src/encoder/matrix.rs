@@ -4,8 +4,8 @@
 //! kernels ask for more than the file promises ([`FOUR_MAX`]): what a group of four weights has too much of is taken
 //! out of the panel and added back one by one. In trained matrices that is one weight in some ten thousand.
 
-use super::kernels::{FOUR_MAX, Kernel, LANES, Line, Quad, TILE, WEIGHT_MAX};
-use super::numerics::{Lanes, Scale, quantise};
+use super::kernels::{FOUR_MAX, Kernel, LANES, Line, TILE, Tile, WEIGHT_MAX};
+use super::numerics::{Scale, quantise};
 
 /// Panels whose sums are turned into real numbers together, while they are in the first-level cache.
 const PANELS: usize = 2;
@@ -13,26 +13,52 @@ const PANELS: usize = 2;
 pub(super) const GROUP: usize = PANELS * LANES;
 
 /// Rows of activations as bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activations {
-    quads: Vec<Quad>,
+    tiles: Vec<Tile>,
     scales: Vec<Scale>,
+    /// One row, before its bytes go to their places.
+    row: Vec<u8>,
 }
 
 impl Activations {
     /// Room for `rows` rows of `columns`.
     pub(super) fn new(rows: usize, columns: usize) -> Activations {
-        Activations { quads: vec![[0; 4]; rows * columns / 4], scales: vec![Scale::default(); rows] }
+        let tiles = vec![[[0; 4]; TILE]; rows / TILE * columns / 4];
+        Activations { tiles, scales: vec![Scale::default(); rows], row: vec![0; columns] }
     }
 
-    /// Takes the rows of `values`, each of `columns`.
+    /// Takes rows, after `prepare` has had them.
     #[inline(always)]
-    pub(super) fn take(&mut self, values: &[f32], columns: usize) {
-        let quads = self.quads.chunks_exact_mut(columns / 4);
-        for ((row, quads), scale) in values.chunks_exact(columns).zip(quads).zip(&mut self.scales) {
-            *scale = quantise(row, quads);
+    pub(super) fn take<'a, K: Kernel>(
+        &mut self,
+        kernel: K,
+        rows: impl Iterator<Item = &'a mut [f32]>,
+        prepare: impl Fn(&mut [f32]),
+    ) {
+        for ((index, row), scale) in rows.enumerate().zip(&mut self.scales) {
+            prepare(row);
+            let bytes = &mut self.row[..row.len()];
+            *scale = quantise(kernel, row, bytes);
+            let steps = row.len() / 4;
+            let tile = &mut self.tiles[index / TILE * steps..][..steps];
+            for (quads, quad) in tile.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                quads[index % TILE] = *quad;
+            }
         }
     }
+}
+
+/// The rows that [`Matrix::multiply`] has written, each of `columns`.
+#[inline(always)]
+pub(super) fn rows(values: &mut [f32], columns: usize) -> impl Iterator<Item = &mut [f32]> {
+    values.chunks_exact_mut(stride(columns)).map(move |row| &mut row[..columns])
+}
+
+/// Floats from one row of activations to the next. Rows of a multiple of 2 KiB would share a few sets of the caches,
+/// and writing a panel's worth of every row would throw each other's lines out.
+pub(super) const fn stride(columns: usize) -> usize {
+    columns + LANES
 }
 
 /// A weight that does not fit its panel: what is missing there.
@@ -78,6 +104,7 @@ impl Matrix {
                 line.0[output % LANES] = four.map(|weight| weight as u8);
             }
         }
+        if std::env::var_os("DBG").is_some() {eprintln!("excess {} of {}", excess.len(), weights.len());}
         Matrix { columns, panels, excess, scales, sums, biases }
     }
 
@@ -86,7 +113,7 @@ impl Matrix {
         self.scales.len()
     }
 
-    /// `out = finish(weights * row + bias)` for each of the first `count` rows. `sums` has room for [`GROUP`] times
+    /// `out = weights * row + bias` for each of the first `count` rows. `sums` has room for [`GROUP`] times
     /// `count` rounded up to whole tiles.
     #[inline(always)]
     pub(super) fn multiply<K: Kernel>(
@@ -96,42 +123,40 @@ impl Matrix {
         count: usize,
         sums: &mut [i32],
         out: &mut [f32],
-        finish: impl Fn(f32) -> f32,
     ) {
         let steps = self.columns / 4;
-        let tiled = count.next_multiple_of(TILE);
-        let sums = &mut sums[..tiled * GROUP];
+        let tiles = count.div_ceil(TILE);
+        let sums = &mut sums[..tiles * TILE * GROUP];
         let mut excess = self.excess.as_slice();
         for (group, panels) in self.panels.chunks_exact(PANELS * steps).enumerate() {
-            kernel.bytes(&rows.quads[..tiled * steps], steps, panels, sums);
+            kernel.bytes(&rows.tiles[..tiles * steps], steps, panels, sums);
             let (here, beyond) = excess.split_at(excess.partition_point(|one| one.output < (group + 1) * GROUP));
             excess = beyond;
             for one in here {
-                let bytes = rows.quads.as_flattened()[one.column..].iter().step_by(self.columns);
-                for (sum, byte) in sums[one.output % GROUP..].iter_mut().step_by(GROUP).zip(bytes) {
-                    *sum += i32::from(*byte) * one.by;
+                let tiles = rows.tiles[one.column / 4..].iter().step_by(steps);
+                for (sums, quads) in sums.chunks_exact_mut(TILE * GROUP).zip(tiles) {
+                    for (sum, quad) in sums[one.output % GROUP..].iter_mut().step_by(GROUP).zip(quads) {
+                        *sum += i32::from(quad[one.column % 4]) * one.by;
+                    }
                 }
             }
-            self.finish(group, rows, &sums[..count * GROUP], out, &finish);
+            self.finish(kernel, group, rows, &sums[..count * GROUP], out);
         }
     }
 
     /// Turns a group's sums into real numbers.
     #[inline(always)]
-    fn finish(&self, group: usize, rows: &Activations, sums: &[i32], out: &mut [f32], finish: impl Fn(f32) -> f32) {
+    fn finish<K: Kernel>(&self, kernel: K, group: usize, rows: &Activations, sums: &[i32], out: &mut [f32]) {
         for panel in 0..PANELS {
             let at = group * GROUP + panel * LANES;
-            let lanes = |values: &[f32]| *values[at..].first_chunk::<LANES>().expect("a panel's worth");
-            let (scale, sum, bias): (Lanes, Lanes, Lanes) =
-                (lanes(&self.scales), lanes(&self.sums), lanes(&self.biases));
+            let load = |values: &[f32]| kernel.load(values[at..].first_chunk().expect("a panel's worth"));
+            let (scale, sum, bias) = (load(&self.scales), load(&self.sums), load(&self.biases));
             let rows = rows.scales.iter().zip(sums.chunks_exact(GROUP));
-            for ((row, sums), out) in rows.zip(out.chunks_exact_mut(self.outputs())) {
-                let sums = sums[panel * LANES..].first_chunk::<LANES>().expect("a panel's worth");
-                let out = out[at..].first_chunk_mut::<LANES>().expect("a panel's worth");
-                for lane in 0..LANES {
-                    let product = sums[lane] as f32 * row.step * scale[lane];
-                    out[lane] = finish(product + row.low * sum[lane] + bias[lane]);
-                }
+            for ((row, sums), out) in rows.zip(out.chunks_exact_mut(stride(self.outputs()))) {
+                let sums = kernel.of_integers(sums[panel * LANES..].first_chunk().expect("a panel's worth"));
+                let product = kernel.multiply(kernel.multiply(sums, kernel.spread(row.step)), scale);
+                let shift = kernel.add(kernel.multiply(kernel.spread(row.low), sum), bias);
+                kernel.store(kernel.add(product, shift), out[at..].first_chunk_mut().expect("a panel's worth"));
             }
         }
     }
