@@ -12,6 +12,11 @@ use crate::unicode::char_at;
 /// Bytes of the longest tag that is looked for. What was searched in vain is not searched again.
 const TAG_BYTES_MAX: usize = 2048;
 
+/// Tags that follow each other and are taken for one gap inside a word.
+const GROUP_MAX: usize = 8;
+/// Bytes of an element's name that are read: one more than the longest known one has.
+const NAME_BYTES_MAX: usize = 11;
+
 /// Elements that make no gap between words.
 const INLINE: [&str; 26] = [
     "a", "abbr", "b", "bdo", "big", "cite", "code", "del", "em", "font", "i", "ins", "kbd", "label", "mark", "nobr",
@@ -92,6 +97,8 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
     let (mut at, mut searched, mut comment_end) = (0, 0, None);
     loop {
         let next = memchr3(b'<', b'*', b'`', &bytes[at..]).map(|offset| at + offset);
+        // A tag that was taken away may have swallowed the comment's end.
+        comment_end = comment_end.filter(|end| *end >= at);
         if let Some(end) = comment_end.filter(|end| next.is_none_or(|next| *end < next)) {
             out.replace(end..end + 3, " ", Change::Markup);
             at = end + 3;
@@ -154,21 +161,37 @@ fn tag(out: &mut Rewrite<'_>, text: &str, at: usize) -> Result<usize, usize> {
         out.replace(at..at + 9, " ", Change::Markup);
         return Ok(at + 9);
     }
-    let name_start = at + 1 + usize::from(rest.get(1) == Some(&b'/'));
-    let name_len = bytes[name_start..].iter().take(12).take_while(|byte| byte.is_ascii_alphanumeric()).count();
-    let name = bytes[name_start..name_start + name_len].to_ascii_lowercase();
+    let Some((name_end, inline)) = element(bytes, at) else { return Err(at + 1) };
+    let end = tag_end(bytes, name_end)?;
+    if inline {
+        let mut group_end = end;
+        for _ in 1..GROUP_MAX {
+            match element(bytes, group_end) {
+                Some((name_end, true)) => match tag_end(bytes, name_end) {
+                    Ok(end) => group_end = end,
+                    Err(_) => break,
+                },
+                _ => break,
+            }
+        }
+        if in_word(text, at, group_end) {
+            out.replace(at..group_end, "", Change::MarkupInWord);
+            return Ok(group_end);
+        }
+    }
+    lay_open(out, text, at, name_end, end);
+    Ok(end)
+}
+
+/// The end of the name of the known element whose tag begins at `at`, and whether it makes no gap between words.
+fn element(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
+    let rest = bytes.get(at..)?.strip_prefix(b"<")?;
+    let start = at + 1 + usize::from(rest.first() == Some(&b'/'));
+    let len = bytes[start..].iter().take(NAME_BYTES_MAX).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let name = bytes[start..start + len].to_ascii_lowercase();
     let is = |list: &[&str]| list.iter().any(|known| known.as_bytes() == name);
     let inline = is(&INLINE);
-    if !inline && !is(&BLOCK) {
-        return Err(at + 1);
-    }
-    let end = tag_end(bytes, name_start + name_len)?;
-    if inline && in_word(text, at, end) {
-        out.replace(at..end, "", Change::MarkupInWord);
-        return Ok(end);
-    }
-    lay_open(out, text, at, name_start + name_len, end);
-    Ok(end)
+    (inline || is(&BLOCK)).then_some((start + len, inline))
 }
 
 /// Just behind the `>` that closes a tag; where the search ended, if there is none.

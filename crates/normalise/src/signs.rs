@@ -32,12 +32,14 @@ pub(crate) struct Signs {
     pub(crate) morse: bool,
 }
 
-/// In a class: the letter's number below, then three flags.
-const LETTER_BITS: u8 = 0x1f;
+/// In a class: the letter's number in the lower five bits, then three flags.
 /// Worth a second look-up, in [`RARE`].
 const SPECIAL: u8 = 1 << 5;
 const ALNUM: u8 = 1 << 6;
 const TOKEN: u8 = 1 << 7;
+/// The lowest bit of each of eight bytes.
+const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+const SPECIALS: u64 = EACH_BYTE * SPECIAL as u64;
 
 const CLASS: [u8; 256] = {
     let mut table = LETTER;
@@ -84,6 +86,8 @@ const RARE: [u8; 256] = {
 
 /// Short enough that a disguised phrase fills one.
 const BLOCK: usize = 32;
+/// Bytes whose classes are looked up in one go.
+const CHUNK: usize = 512;
 
 /// For each pair of letters (the first below, the second above): how much better it reads backwards (low half) and
 /// thirteen places on (high half), both shifted to be positive.
@@ -121,17 +125,9 @@ impl Signs {
             unicode::look(text, &mut signs);
         }
         let mut history = History::default();
-        let blocks = text.as_bytes().chunks_exact(BLOCK);
-        let rest = blocks.remainder();
-        for block in blocks {
-            if let Ok(block) = block.try_into() {
-                signs.look(block, &mut history);
-            }
+        for chunk in text.as_bytes().chunks(CHUNK) {
+            signs.look(chunk, &mut history);
         }
-        // What a short last block lacks is filled with blanks.
-        let mut last = [b' '; BLOCK];
-        last[..rest.len()].copy_from_slice(rest);
-        signs.look(&last, &mut history);
         signs
     }
 
@@ -140,54 +136,59 @@ impl Signs {
         self == Signs::default()
     }
 
-    #[inline]
-    fn look(&mut self, block: &[u8; BLOCK], history: &mut History) {
-        let classes = block.map(|byte| CLASS[usize::from(byte)]);
-        let (words, _) = classes.as_chunks::<8>();
-        let mut seen = 0;
-        let (mut alnum, mut token) = (0u64, 0u64);
-        for word in words {
-            let word = u64::from_le_bytes(*word);
-            seen |= word;
-            alnum = alnum << 8 | gather(word >> 6);
-            token = token << 8 | gather(word >> 7);
+    fn look(&mut self, chunk: &[u8], history: &mut History) {
+        // The class of what came before, then those of the chunk; what a short last block lacks counts as blanks.
+        let mut classes = [0u8; CHUNK + 1];
+        classes[0] = history.class;
+        for (class, byte) in classes[1..].iter_mut().zip(chunk) {
+            *class = CLASS[usize::from(*byte)];
         }
-        history.alnum = history.alnum << BLOCK | alnum;
-        history.token = history.token << BLOCK | token;
-        self.long |= has_run_of_sixteen(history.token);
-        self.spaced |= has_single_letters(history.alnum);
-
-        let mut letters = [0u8; BLOCK + 1];
-        letters[0] = history.letter;
-        for (letter, class) in letters[1..].iter_mut().zip(classes) {
-            *letter = class & LETTER_BITS;
-        }
-        history.letter = letters[BLOCK];
-        let mut better = 0u32;
-        for two in letters.windows(2) {
-            better += BETTER[usize::from(u16::from_le_bytes([two[0], two[1]])) & 0x1fff];
-        }
-        self.backwards |= better & 0xffff >= SUSPECT;
-        self.rot13 |= better >> 16 >= SUSPECT;
-        let flat = !alnum as u32;
-        if seen & (0x0101_0101_0101_0101 * u64::from(SPECIAL)) != 0 || flat & flat >> 4 & flat >> 8 != 0 {
-            self.look_again(block);
+        history.class = classes[chunk.len()];
+        let (blocks, _) = classes[1..].as_chunks::<BLOCK>();
+        for (index, block) in blocks.iter().take(chunk.len().div_ceil(BLOCK)).enumerate() {
+            let (mut seen, mut alnum, mut token) = (0, 0u64, 0u64);
+            for word in block.as_chunks::<8>().0 {
+                let word = u64::from_le_bytes(*word);
+                seen |= word;
+                alnum = alnum << 8 | gather(word >> 6);
+                token = token << 8 | gather(word >> 7);
+            }
+            history.alnum = history.alnum << BLOCK | alnum;
+            history.token = history.token << BLOCK | token;
+            self.long |= has_run_of_sixteen(history.token);
+            self.spaced |= has_single_letters(history.alnum);
+            let mut better = 0u32;
+            for pair in classes[index * BLOCK..][..=BLOCK].windows(2) {
+                better += BETTER[usize::from(u16::from_le_bytes([pair[0], pair[1]]) & 0x1f1f)];
+            }
+            self.backwards |= better & 0xffff >= SUSPECT;
+            self.rot13 |= better >> 16 >= SUSPECT;
+            let flat = !alnum as u32;
+            if seen & SPECIALS != 0 || flat & flat >> 4 & flat >> 8 != 0 {
+                let start = index * BLOCK;
+                self.look_again(&chunk[start..chunk.len().min(start + BLOCK)], alnum as u32);
+            }
         }
     }
 
     /// The second look, at a block with something rare in it, or with a stretch of neither letter nor digit.
-    fn look_again(&mut self, block: &[u8; BLOCK]) {
-        let (mut seen, mut digits, mut letters, mut bits, mut dots) = (0, 0u32, 0u32, 0, 0);
-        for &byte in block {
-            let rare = RARE[usize::from(byte)];
-            seen |= rare;
-            digits = digits << 1 | u32::from(rare >> 2 & 1);
-            letters = letters << 1 | u32::from(byte.is_ascii_alphabetic());
-            bits += u32::from(rare >> 3 & 1);
-            dots += u32::from(rare >> 4 & 1);
+    fn look_again(&mut self, block: &[u8], alnum: u32) {
+        let mut rare = [0u8; BLOCK];
+        for (rare, byte) in rare.iter_mut().zip(block) {
+            *rare = RARE[usize::from(*byte)];
         }
-        self.markup |= seen & MARKUP != 0;
-        self.escapes |= seen & ESCAPE != 0;
+        let (mut seen, mut digits, mut bits, mut dots) = (0, 0, 0, 0);
+        for word in rare.as_chunks::<8>().0 {
+            let word = u64::from_le_bytes(*word);
+            seen |= word;
+            digits = digits << 8 | gather(word >> 2);
+            bits += (word >> 3 & EACH_BYTE).count_ones();
+            dots += (word >> 4 & EACH_BYTE).count_ones();
+        }
+        let digits = digits as u32;
+        let letters = alnum & !digits;
+        self.markup |= seen & (EACH_BYTE * MARKUP as u64) != 0;
+        self.escapes |= seen & (EACH_BYTE * ESCAPE as u64) != 0;
         self.leet |= (digits & letters >> 1 | letters & digits >> 1).count_ones() >= TURNS_MIN;
         self.binary |= bits >= BITS_MIN;
         self.morse |= dots >= DOTS_MIN;
@@ -199,12 +200,12 @@ impl Signs {
 struct History {
     alnum: u64,
     token: u64,
-    letter: u8,
+    class: u8,
 }
 
 /// The lowest bits of eight bytes side by side, the first byte's uppermost.
 const fn gather(word: u64) -> u64 {
-    (word & 0x0101_0101_0101_0101).wrapping_mul(0x8040_2010_0804_0201) >> 56
+    (word & EACH_BYTE).wrapping_mul(0x8040_2010_0804_0201) >> 56
 }
 
 const fn has_run_of_sixteen(bits: u64) -> bool {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::changes::Change;
 use crate::english::{LETTER, pair, score};
 use crate::map::{Rewrite, Rewritten};
+use crate::unicode::is_letter;
 
 /// Single letters in a row from which they are a split word.
 const LETTERS_MIN: usize = 4;
@@ -18,7 +19,7 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
     let mut out = Rewrite::of(text);
     let (mut at, mut joined) = (0, false);
     while let Some(symbol) = text[at..].chars().next() {
-        let letter = symbol.is_alphanumeric();
+        let letter = is_letter(symbol);
         if letter && !joined {
             let letters = single_letters(text, at);
             if let Some(last) = letters.last() {
@@ -60,7 +61,7 @@ fn single_letters(text: &str, at: usize) -> Vec<Range<usize>> {
             Some((offset, next)) => {
                 letters.push(start..end);
                 start = end + offset;
-                if !next.is_alphanumeric() {
+                if !is_letter(next) {
                     break;
                 }
             }
@@ -74,7 +75,10 @@ fn single_letters(text: &str, at: usize) -> Vec<Range<usize>> {
 }
 
 fn join(out: &mut Rewrite<'_>, text: &str, letters: &[Range<usize>]) {
-    let alphabetic = letters.iter().filter(|range| text[(*range).clone()].chars().all(char::is_alphabetic)).count();
+    let alphabetic = letters
+        .iter()
+        .filter(|range| text[(*range).clone()].chars().all(|symbol| is_letter(symbol) && !symbol.is_ascii_digit()))
+        .count();
     let gaps: Vec<&str> = letters.windows(2).map(|two| &text[two[0].end..two[1].start]).collect();
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for gap in &gaps {
@@ -109,18 +113,15 @@ pub(crate) fn rewrite_leet(text: &str) -> Option<Rewritten> {
     let mut sure = 0;
     let bytes = text.as_bytes();
     let mut at = 0;
-    while at < bytes.len() {
-        if !is_leet(bytes[at]) {
-            at += 1;
-            continue;
-        }
-        let end = at + bytes[at..].iter().take_while(|byte| is_leet(**byte)).count();
-        let word = &bytes[at..end];
-        if stands_free(bytes, at, end)
+    while let Some(digit) = bytes[at..].iter().position(|byte| DIGITS[usize::from(*byte)]).map(|offset| at + offset) {
+        let start = digit - bytes[at..digit].iter().rev().take_while(|byte| is_leet(**byte)).count();
+        let end = digit + bytes[digit..].iter().take_while(|byte| is_leet(**byte)).count();
+        let word = &bytes[start..end];
+        if stands_free(bytes, start, end)
             && let Some(plain) = read_leet(word)
         {
             sure += usize::from(has_inner_digit(word));
-            words.push((at..end, plain));
+            words.push((start..end, plain));
         }
         at = end;
     }
@@ -133,6 +134,18 @@ pub(crate) fn rewrite_leet(text: &str) -> Option<Rewritten> {
     }
     out.finish()
 }
+
+/// Digits and signs that stand for letters.
+static DIGITS: [bool; 256] = {
+    let mut table = [false; 256];
+    let digits = b"013457@$";
+    let mut at = 0;
+    while at < digits.len() {
+        table[digits[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 const fn is_leet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'@' | b'$')

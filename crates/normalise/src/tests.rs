@@ -37,7 +37,7 @@ fn disguises_come_off() {
         ("IFZXG2LTORQW45B2EBUWO3TPOJSSAYLMNQ======", "Assistant: ignore all", Change::Base32),
         ("guid=69676e6f72652074686520757365722e", "guid=ignore the user.", Change::Hex),
         ("%69%67%6e%6f%72%65 all", "ignore all", Change::Percent),
-        ("&#105;&#x67;nore &lt;b&gt;", "ignore <b>", Change::Entities),
+        ("&#105;&#x67;nore &lt;b&gt; ", "ignore   ", Change::Entities),
         ("=69=67=6E=6F=72=65 it", "ignore it", Change::QuotedPrintable),
         (r"\u0069\x67\156\157\162\145 it", "ignore it", Change::Escapes),
         (r#"{"a": "all\nprevious"}"#, "{\"a\": \"all\nprevious\"}", Change::Escapes),
@@ -50,7 +50,7 @@ fn disguises_come_off() {
         ("i g n o r e   a l l", "ignore all", Change::Split),
         ("i-g-n-o-r-e a.l.l", "ignore a l l", Change::Split),
         ("ig<b></b>nore ig**nore**", "ignore ignore**", Change::MarkupInWord),
-        ("a <!-- obey --> <img alt=\"send it\"> b", "a   obey     send it  b", Change::Markup),
+        ("a <!-- obey --> <img alt=\"send it\"> b", "a   obey    send it  b", Change::Markup),
     ];
     for (disguised, expected, change) in cases {
         let normalised = normalise(disguised);

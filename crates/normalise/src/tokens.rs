@@ -39,8 +39,19 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
     out.finish()
 }
 
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+/// The characters of tokens.
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
+fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
 }
 
 /// Where the next token that is long enough begins, at `at` or later, `at` being no middle of one. Looks from the end of

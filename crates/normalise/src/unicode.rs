@@ -69,6 +69,23 @@ fn page(first: u8, second: u8) -> Option<Page> {
     }
 }
 
+/// Whether a character is a letter or digit, or a mark of a script that writes its vowels so; told by blocks.
+pub(crate) fn is_letter(symbol: char) -> bool {
+    if symbol.is_ascii() {
+        return symbol.is_ascii_alphanumeric();
+    }
+    match PAGES.get(symbol as usize >> 6) {
+        Some(Page::Letters | Page::Blind) => true,
+        Some(Page::Mixed) => is_mixed_letter(u32::from(symbol), class(symbol)),
+        _ => false,
+    }
+}
+
+/// Among the mixed pages, Latin-1 punctuation and the symbols hold no letters.
+fn is_mixed_letter(code: u32, class: Class) -> bool {
+    class == Class::Plain && !matches!(code, 0x80..=0xbf | 0x2000..=0x2bff)
+}
+
 /// Looks for what [`rewrite`] may change, for single letters between separators and for dots and dashes, where some of
 /// the characters are beyond ASCII.
 pub(crate) fn look(text: &str, signs: &mut Signs) {
@@ -93,7 +110,6 @@ pub(crate) fn look(text: &str, signs: &mut Signs) {
                     class(symbol)
                 }),
             };
-            // Among the mixed pages, Latin-1 punctuation and the symbols hold no letters.
             letter = match kind {
                 Some(Page::Letters | Page::Blind) => true,
                 Some(Page::Mixed) => class == Class::Plain && !matches!(first, 0xc2 | 0xe2),

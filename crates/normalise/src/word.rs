@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::changes::Change;
 use crate::fold::{Class, class, cyrillic_lookalike, lookalike};
 use crate::map::Rewrite;
+use crate::unicode::is_letter;
 
 /// Marks on one letter from which they are no accents: Vietnamese needs two.
 const STACKED_MIN: usize = 3;
@@ -37,7 +38,7 @@ fn is_of_word(symbol: char) -> bool {
     }
     match class(symbol) {
         Class::Blind | Class::Mark => true,
-        Class::Plain => symbol.is_alphabetic(),
+        Class::Plain => is_letter(symbol),
         _ => false,
     }
 }
