@@ -44,6 +44,18 @@ def mixture(draw, rows, epoch_rows, times):
     return chosen
 
 
+# Shared sources whose attack labels were given by rule or by crowds: some of their rows are harmless sentences.
+DOUBTFUL = {"neuralchemy-core", "s-labs", "satml-ctf-2024", "trustai", "in-the-wild", "yanismiraoui"}
+
+
+def without_doubtful(model, rows, below):
+    """Leaves out attacks of doubtful sources that the round before, trained on them, still takes for harmless."""
+    asked = [row for row in rows if row["label"] and row["source"].split("/")[0] in DOUBTFUL]
+    scores = measure.score(model, asked)
+    gone = {id(row) for row, value in zip(asked, scores, strict=True) if value < below}
+    return [row for row in rows if id(row) not in gone], [row for row in asked if id(row) in gone]
+
+
 def vary(draw, row):
     """The same words in another channel, where the label holds there too."""
     chance = draw.random()
@@ -154,6 +166,7 @@ def main():
     parser.add_argument("--times", type=int, default=2, help="how often an epoch sees each hand-written row, and each payload in a context")
     parser.add_argument("--rate", type=float, default=8e-5)
     parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--doubt", type=float, help="leave out attacks of doubtful sources with logits below this in the round before")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -172,6 +185,10 @@ def main():
     for held in ("dev", "test"):
         cut(options, parts[held])
     log(f"rows {({name: len(part) for name, part in parts.items()})}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {vars(options)}")
+    if options.resume and options.doubt is not None:
+        cut(options, parts["train"])
+        parts["train"], gone = without_doubtful(model, parts["train"], options.doubt)
+        log(f"{len(gone)} doubtful attacks left out, such as {[row['text'][:60] for row in draw.sample(gone, min(8, len(gone)))]}")
     plan = []
     for _ in range(options.epochs):
         epoch = mixture(draw, parts["train"], options.share, options.times)

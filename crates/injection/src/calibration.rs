@@ -11,24 +11,24 @@ use crate::Channel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Level {
     /// One in a thousand.
-    Strict,
+    OneInThousand,
     /// One in a hundred.
     #[default]
-    Normal,
-    /// One in twenty.
-    Wide,
+    OneInHundred,
+    /// Five in a hundred.
+    FiveInHundred,
 }
 
 impl Level {
     /// Every level, the rarest false alarms first.
-    pub const ALL: [Level; 3] = [Level::Strict, Level::Normal, Level::Wide];
+    pub const ALL: [Level; 3] = [Level::OneInThousand, Level::OneInHundred, Level::FiveInHundred];
 
     /// Its name in configuration and API.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Level::Strict => "0.1%",
-            Level::Normal => "1%",
-            Level::Wide => "5%",
+            Level::OneInThousand => "0.1%",
+            Level::OneInHundred => "1%",
+            Level::FiveInHundred => "5%",
         }
     }
 
@@ -85,12 +85,12 @@ impl Calibration {
     }
 
     /// The score from which a text of that channel counts as an attack at that level.
-    pub fn threshold(&self, channel: Channel, level: Level) -> f32 {
+    pub fn threshold(&self, level: Level, channel: Channel) -> f32 {
         let [strict, normal, wide] = self.curve(channel).thresholds;
         let threshold = match level {
-            Level::Strict => strict,
-            Level::Normal => normal,
-            Level::Wide => wide,
+            Level::OneInThousand => strict,
+            Level::OneInHundred => normal,
+            Level::FiveInHundred => wide,
         };
         threshold as f32
     }

@@ -58,8 +58,8 @@ impl Detector {
     }
 
     /// The score from which a text of that channel counts as an attack at that level.
-    pub fn threshold(&self, channel: Channel, level: Level) -> f32 {
-        self.model.calibration.threshold(channel, level)
+    pub fn threshold(&self, level: Level, channel: Channel) -> f32 {
+        self.model.calibration.threshold(level, channel)
     }
 
     /// The cheap stages. `threshold` is the score from which findings are reported.
