@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import pathlib
+import random
 import subprocess
 
 import numpy
@@ -17,6 +18,27 @@ import rows as data
 
 SHARES = (0.001, 0.01, 0.05)
 CHANNELS = ("system", "user", "untrusted", "output")
+
+
+# Long documents, put together from rows that training never saw, clean and with one attack among them.
+LONG = 150
+
+
+def long_rows(rows):
+    """Documents of 4,000 to 30,000 characters: what many windows do to the highest one is measured on them."""
+    draw = random.Random(7)
+    clean = [row for row in rows if not row["label"] and row["channel"] == "untrusted" and row["lang"] == "en" and not row.get("role")]
+    attacks = [row for row in rows if row["label"] and row["channel"] == "untrusted" and row["lang"] == "en"]
+    made = []
+    for label in [0, 1] * LONG:
+        size, texts = int(4000 * 7.5 ** draw.random()), []
+        while sum(map(len, texts)) < size:
+            texts.append(draw.choice(clean)["text"])
+        if label:
+            texts.insert(draw.randrange(len(texts) + 1), draw.choice(attacks)["text"])
+        made.append({"text": "\n\n".join(texts), "label": label, "channel": "untrusted", "kind": "indirect" if label else "benign",
+                     "source": "long", "lang": "en"})
+    return made
 
 
 def logits(tool, rows):
@@ -51,7 +73,9 @@ def main():
     parser.add_argument("--logits", type=pathlib.Path, required=True, help="the logits example, built")
     options = parser.parse_args()
     rows = [row for row in data.load(options.shared, options.written) if data.part(row) == "dev"]
+    rows += long_rows(rows)
     labels = numpy.array([row["label"] for row in rows])
+    long = numpy.array([row["source"] == "long" for row in rows])
     channels = numpy.array([row["channel"] for row in rows])
     forms = logits(options.logits, rows)
     tried = {}
@@ -59,7 +83,8 @@ def main():
         values = joined(forms, many)
         cut = measure.threshold(values[labels == 0], 0.01)
         tried[many] = (measure.auc(labels, values), (values[labels == 1] >= cut).mean())
-        print(f"many windows {many}: AUC {tried[many][0]:.4f}, recall at 1 % {tried[many][1]:.3f}")
+        print(f"many windows {many}: AUC {tried[many][0]:.4f}, recall at 1 % {tried[many][1]:.3f}; of long documents "
+              f"{(values[long & (labels == 0)] >= cut).mean():.3f} clean and {(values[long & (labels == 1)] >= cut).mean():.3f} attacks reach it")
     many = max(tried, key=lambda value: tried[value][1])
     values = joined(forms, many)
     slope, offset = curve(labels, values)

@@ -1,0 +1,32 @@
+"""Writes the rows that training never sees, for `sallyport inspect --eval`: `held_out.py OUT [--shared DIR] [--part test]`.
+
+Without the shared data (it is not part of this repository) only the rows of data/ that are held out are written.
+"""
+
+import argparse
+import json
+import pathlib
+
+import rows as data
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path("../../shared/data/injection"))
+    parser.add_argument("--written", type=pathlib.Path, default=pathlib.Path(__file__).parent / "data")
+    parser.add_argument("--part", choices=["dev", "test"], default="test")
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    fields = ("text", "label", "kind", "source", "lang", "channel")
+    count = 0
+    with open(options.out, "w", encoding="utf-8") as out:
+        for row in data.load(options.shared, options.written):
+            if data.part(row) == options.part:
+                out.write(json.dumps({name: row[name] for name in fields}, ensure_ascii=False) + "\n")
+                count += 1
+    print(f"{count} rows of part {options.part} in {options.out}")
+
+
+if __name__ == "__main__":
+    main()
