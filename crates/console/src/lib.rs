@@ -23,6 +23,7 @@ mod estimates;
 mod evidence;
 mod findings;
 mod forecast;
+mod guards;
 mod holds;
 mod housekeeping;
 mod incident_input;

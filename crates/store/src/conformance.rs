@@ -27,6 +27,7 @@ use keys::{Kind, Pepper, Sealed};
 use rates::Limits;
 use serde_json::json;
 
+use crate::guards::{ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
 use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::limits::SpendLimit;
 use crate::money::{MoneySettings, ProjectRates};
@@ -49,6 +50,14 @@ fn project(id: &str) -> Project {
         money: MoneySettings::default(),
         rates: ProjectRates::default(),
         key_policy: KeyPolicy { lifetime_seconds_max: Some(86_400), stale_after_days: Some(30) },
+        guards: GuardSettings {
+            user: ChannelGuard { mode: GuardMode::Block, threshold: Threshold::Score(998_700) },
+            spotlight: Spotlight::Datamark,
+            parallel: true,
+            on_failure: OnFailure::Open,
+            allow: [TextHash([7; 32])].into(),
+            ..GuardSettings::default()
+        },
     }
 }
 

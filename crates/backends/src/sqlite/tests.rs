@@ -93,6 +93,7 @@ fn creation(number: usize, name: String) -> RecordedAct {
         money: store::MoneySettings::default(),
         rates: store::ProjectRates::default(),
         key_policy: Default::default(),
+        guards: Default::default(),
     };
     let event = AuditEvent {
         id: format!("audit_log-new-{number}"),

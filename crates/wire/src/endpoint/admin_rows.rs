@@ -223,6 +223,8 @@ pub(super) static ADMIN_ROWS: &[Endpoint] = &[
     admin(Post, "/v1/sallyport/projects/{project_id}/api_keys/{api_key_id}/suspend", "sallyport:api_keys"),
     admin(Get, "/v1/sallyport/projects/{project_id}/end_user_rate_limit", "sallyport:rate_limits"),
     admin(Post, "/v1/sallyport/projects/{project_id}/end_user_rate_limit", "sallyport:rate_limits"),
+    admin(Get, "/v1/sallyport/projects/{project_id}/guards", "sallyport:guards"),
+    admin(Post, "/v1/sallyport/projects/{project_id}/guards", "sallyport:guards"),
     admin(Get, "/v1/sallyport/projects/{project_id}/key_policy", "sallyport:key_policy"),
     admin(Post, "/v1/sallyport/projects/{project_id}/key_policy", "sallyport:key_policy"),
     admin(Get, "/v1/sallyport/projects/{project_id}/money", "sallyport:projects"),
