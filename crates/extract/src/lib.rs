@@ -1,20 +1,32 @@
 //! Every text of a request, with its channel and its place.
 
+mod class;
+mod file;
 mod place;
+mod table;
 mod text;
+mod tokens;
+mod walk;
 
 pub use place::place;
 pub use text::{
     Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen, UnseenSet,
 };
 use wire::endpoint::Endpoint;
-use wire::json::JsonError;
+use wire::json::{JsonError, scan};
+
+use table::Table;
+use walk::Walk;
 
 /// The texts of a JSON body.
 ///
 /// # Errors
 /// When the body is not the strict JSON that `wire::json` reads.
 pub fn extract<'b>(endpoint: &Endpoint, body: &'b [u8]) -> Result<Extracted<'b>, JsonError> {
-    let _ = (endpoint, body);
-    Ok(Extracted::default())
+    let mut walk = Walk::new(Table::shared().root(endpoint), body.len());
+    scan(body, &mut walk)?;
+    Ok(walk.finish())
 }
+
+#[cfg(test)]
+mod tests;
