@@ -33,6 +33,8 @@ impl Console {
             (Get, "/key_deliveries") => Ok(self.list_key_deliveries()),
             (Get, "/stale_keys") => self.list_stale_keys(call),
             (Get, "/findings") => self.list_findings(call).await,
+            (Get, "/findings/{finding_id}") => self.retrieve_finding(call).await,
+            (Post, "/findings/{finding_id}") => self.triage_finding(call).await,
             (Get, "/limits") => self.list_limits(call),
             (Post, "/limits") => self.create_limit(call).await,
             (Get, "/limits/{limit_id}") => self.retrieve_limit(call),

@@ -31,7 +31,7 @@ use crate::gate::Gate;
 use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
 use crate::hold::{Claim, Held, hold};
 use crate::idempotency::Begin;
-use crate::inspect::inspect;
+use crate::inspect::{ask, inspect};
 use crate::prepare::{Prepared, prepare};
 use crate::receive::receive;
 use crate::record::Record;
@@ -111,6 +111,10 @@ async fn way(
         record.admission = admit(gate, &resolved, &prepared, record)?;
         return client_secrets::mint(gate, &resolved, &prepared);
     }
+    if let Destination::Inspection = destination {
+        record.admission = admit(gate, &resolved, &prepared, record)?;
+        return Box::pin(ask(gate, &resolved, prepared)).await;
+    }
     let keeping = match again(gate, &resolved, &prepared, &head)? {
         Begin::Again(response) => return Ok(*response),
         Begin::First(keeping) => Some(keeping),
@@ -136,7 +140,9 @@ async fn way(
     let held = Held { keeping, ..hold(claim, cleared, admission, record).await? };
     call.make();
     match destination {
-        Destination::Control | Destination::ClientSecret | Destination::Models => local::models(gate, &resolved),
+        Destination::Control | Destination::ClientSecret | Destination::Inspection | Destination::Models => {
+            local::models(gate, &resolved)
+        }
         Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, held, record)).await,
         Destination::Upstream(ways) => {
             let call = Call::new(worker, resolved, held, ways)?;

@@ -9,6 +9,7 @@
 //! A verdict of observe changes not a byte. In parallel the upstream is called while the guards read: then its answer is
 //! held back, in `forward`, until they have.
 
+mod ask;
 mod guards;
 mod pool;
 mod reading;
@@ -33,6 +34,7 @@ use crate::gate::Gate;
 use crate::prepare::{BodyKind, Prepared};
 use crate::record::Record;
 use crate::resolve::Resolved;
+pub(crate) use ask::ask;
 pub(crate) use guards::Guards;
 use guards::score;
 use pool::{Failure, Task};

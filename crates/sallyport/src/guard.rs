@@ -114,7 +114,7 @@ impl Set {
             let listed = before["allow"].as_array().into_iter().flatten().filter_map(Value::as_str);
             let mut allow: BTreeSet<String> = listed.map(str::to_owned).collect();
             allow.extend(self.allow.iter().map(|hash| hash.to_ascii_lowercase()));
-            self.disallow.iter().for_each(|hash| drop(allow.remove(&hash.to_ascii_lowercase())));
+            allow.retain(|hash| !self.disallow.iter().any(|gone| gone.eq_ignore_ascii_case(hash)));
             body["allow"] = json!(allow);
         }
         body

@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod days;
 mod estimate;
+mod evaluation;
 mod finding;
 mod guard;
 mod harden;

@@ -9,7 +9,9 @@ mod outbox;
 mod reports;
 mod upstreams;
 
-pub use findings::{findings_are_counted_and_paged, uses_are_added_and_never_go_back};
+pub use findings::{
+    a_finding_is_triaged_with_its_project, findings_are_counted_and_paged, uses_are_added_and_never_go_back,
+};
 pub use incidents::{an_incident_is_one_act, incidents_are_listed_and_closed, secrets_are_known_after_their_end};
 pub use outbox::{
     a_delivery_ends_delivered_or_dead, a_late_alert_fires_with_its_act, a_notice_goes_once_to_each_channel,

@@ -11,7 +11,9 @@ use store::{
 };
 
 use super::series::Known;
-use super::{Sqlite, alerts, audit, incidents, keys, limits, outbox, refused, settings, settling, upstreams, usage};
+use super::{
+    Sqlite, alerts, audit, findings, incidents, keys, limits, outbox, refused, settings, settling, upstreams, usage,
+};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -131,6 +133,13 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
             one(sqlx::query("DELETE FROM price_override WHERE model = ?").bind(model).execute(connection).await)
         }
         Act::Upstream(act) => upstreams::perform(connection, act).await,
+        Act::TriageFinding(said) => {
+            findings::triage(connection, &said.finding, &said.triage).await?;
+            match &said.project {
+                Some(project) => update_project(connection, project).await,
+                None => Ok(()),
+            }
+        }
     }
 }
 

@@ -190,6 +190,8 @@ pub(super) static ADMIN_ROWS: &[Endpoint] = &[
     admin(Get, "/v1/sallyport/estimates", "sallyport:estimates"),
     admin(Post, "/v1/sallyport/estimates/{estimate_id}", "sallyport:estimates"),
     admin(Get, "/v1/sallyport/findings", "sallyport:findings"),
+    admin(Get, "/v1/sallyport/findings/{finding_id}", "sallyport:findings"),
+    admin(Post, "/v1/sallyport/findings/{finding_id}", "sallyport:findings"),
     admin(Get, "/v1/sallyport/forecast", "sallyport:forecast"),
     admin(Get, "/v1/sallyport/holds", "sallyport:holds"),
     admin(Get, "/v1/sallyport/incidents", "sallyport:incidents"),
