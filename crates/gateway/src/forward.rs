@@ -134,17 +134,26 @@ pub(crate) async fn forward(mut call: Box<Call>, head: request::Parts, record: &
 async fn hold_back(mut call: Box<Call>, head: request::Parts, awaited: Awaited, record: &mut Record) -> Brought {
     // An answer that may be refused is not kept for who asks again.
     let keeping = call.keeping.take();
-    let mut bringing = std::pin::pin!(bring(call, head));
-    let mut judging = std::pin::pin!(awaited.verdict());
-    let brought = tokio::select! {
-        biased;
-        verdict = &mut judging => {
-            record.rule(&verdict)?;
-            bringing.await
+    let brought = if awaited.is_there() {
+        // Nothing is called for what is refused already.
+        if let Err(refusal) = record.rule(&awaited.verdict().await) {
+            call.settling.into_iter().for_each(Settling::release);
+            return Err(refusal);
         }
-        brought = &mut bringing => {
-            record.rule(&judging.await)?;
-            brought
+        bring(call, head).await
+    } else {
+        let mut bringing = std::pin::pin!(bring(call, head));
+        let mut judging = std::pin::pin!(awaited.verdict());
+        tokio::select! {
+            biased;
+            brought = &mut bringing => {
+                record.rule(&judging.await)?;
+                brought
+            }
+            verdict = &mut judging => {
+                record.rule(&verdict)?;
+                bringing.await
+            }
         }
     };
     let (brought, facts) = brought?;

@@ -69,6 +69,11 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
+    /// Whether there is no need to wait.
+    pub(crate) fn is_there(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Waits for the verdict.
     pub(crate) async fn verdict(self) -> Verdict {
         let failed = Verdict {

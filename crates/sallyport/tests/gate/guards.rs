@@ -19,12 +19,6 @@ impl World {
         let answer = self.call(&self.admin_key, "POST", &path, change);
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-
-    fn metric(&self, name: &str) -> u64 {
-        let text = self.raw(&request("GET", "/metrics", &[], b"")).text();
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.rsplit(' ').next()).map_or(0, |value| value.parse().expect("a number"))
-    }
 }
 
 /// A conversation in which a tool has given this back, and the user says that.
@@ -78,11 +72,10 @@ fn a_finding_is_told_or_refused_or_not_looked_for() {
     world.guard(&json!({"user": {"mode": "off"}, "system": {"mode": "off"}, "untrusted": {"mode": "off"}}));
     let answer = world.post(CHAT, &attacked);
     assert_eq!((answer.status, answer.header("x-sallyport-verdict")), (200, None));
-    let lines = world.log_lines(4);
-    let field = |at: usize, name: &str| lines[at][name].as_str().unwrap_or("none").to_owned();
+    let lines = world.log_lines(6);
     let of = |verdict: &str| lines.iter().filter(|line| line["verdict"] == *verdict).count();
     assert_eq!((of("pass"), of("observe"), of("block")), (1, 1, 1));
-    assert_eq!(field(0, "found"), "none");
+    assert!(lines.iter().all(|line| line["found"].is_string() == (line["code"] == "content_filter" || line["verdict"] == "observe")));
     assert!(lines.iter().any(|line| line["verdict"] == "block" && line["code"] == "content_filter"));
     assert_eq!(world.metric("sallyport_inspections_total{verdict=\"block\"}"), 1);
 }
@@ -198,38 +191,43 @@ fn in_parallel_the_answer_waits_for_the_verdict_and_so_does_the_money() {
     let world = World::new();
     world.limit(&world.project_id, 10_000);
     world.guard(&json!({"untrusted": {"mode": "block"}, "parallel": true}));
-    let mut calls = 0;
+    // So much that nobody has read it before the call is under way.
+    let much = "The museum opens at nine and closes at six. ".repeat(100_000);
     for (stream, delay_head_ms) in [(false, 0), (false, 300), (true, 0), (true, 300)] {
         let key = format!("{stream}{delay_head_ms}");
-        let mut body = conversation(ATTACK, HARMLESS);
-        body["stream"] = json!(stream);
-        // What was refused is not kept: the same call again is another one.
-        for _ in 0..2 {
+        for tool in [ATTACK, "It is sunny."] {
+            let mut body = conversation(tool, HARMLESS);
+            let more = json!({"role": "tool", "tool_call_id": "call_2", "content": format!("{key}{tool}{much}")});
+            body["messages"].as_array_mut().expect("a list").insert(3, more);
+            body["stream"] = json!(stream);
+            let before = world.upstream.billing().requests;
             world.upstream.script(Script { delay_head_ms, ..Script::default() });
-            expect_blocked(&world.post_with(CHAT, &body, &[("Idempotency-Key", &key)]));
-            calls += 1;
-            world.upstream.wait_for_billing(|billing| billing.requests == calls);
+            let answer = world.post_with(CHAT, &body, &[("Idempotency-Key", &format!("{key}{}", tool == ATTACK))]);
+            world.upstream.wait_for_billing(|billing| billing.requests == before + 1);
+            if tool == ATTACK {
+                // It was called all the same; its answer is nobody's, and not kept: the same call again is another one.
+                expect_blocked(&answer);
+                expect_blocked(&world.post_with(CHAT, &body, &[("Idempotency-Key", &format!("{key}true"))]));
+            } else {
+                assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"));
+                assert!(answer.is_whole && !answer.body.is_empty());
+            }
         }
-        let mut body = conversation("It is sunny.", HARMLESS);
-        body["stream"] = json!(stream);
-        let answer = world.post(CHAT, &body);
-        assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
-        assert!(answer.is_whole && !answer.body.is_empty());
-        calls += 1;
     }
-    // What was refused was made all the same, and is charged for what it cost.
-    let billing = world.upstream.wait_for_billing(|billing| billing.requests == calls);
+    // What was called is charged, refused or not, and nothing else is.
+    let billing = world.upstream.wait_for_billing(|billing| billing.requests >= 8);
     world.expect_charged(&world.project_id, &sum(&billing.billed));
-    // A body that nobody has to read for long goes the usual way.
+    // Without it, nothing is called for what is refused.
     world.guard(&json!({"parallel": false}));
     expect_blocked(&world.post(CHAT, &conversation(ATTACK, HARMLESS)));
-    assert_eq!(world.upstream.billing().requests, calls);
+    assert_eq!(world.upstream.billing().requests, billing.requests);
 }
 
 #[test]
 fn earlier_turns_are_not_read_again() {
     let world = World::new();
     let mut body = conversation("It is sunny in Paris, and 24 degrees.", HARMLESS);
+    world.post(CHAT, &body);
     world.post(CHAT, &body);
     let remembered = |channel: &str| {
         world.metric(&format!("sallyport_inspected_texts_total{{channel=\"{channel}\",by=\"remembered\"}}"))
