@@ -52,7 +52,10 @@ fn tools(count: usize) -> String {
         )
     };
     let tools: Vec<String> = (0..count).map(tool).collect();
-    format!(r#"{{"model": "gpt-4o", "messages": [{{"role": "user", "content": "hi"}}], "tools": [{}]}}"#, tools.join(","))
+    format!(
+        r#"{{"model": "gpt-4o", "messages": [{{"role": "user", "content": "hi"}}], "tools": [{}]}}"#,
+        tools.join(",")
+    )
 }
 
 fn measure(what: &str, row: &Endpoint, body: &str, calls: u32) {

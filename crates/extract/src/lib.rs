@@ -3,12 +3,16 @@
 mod class;
 mod file;
 mod place;
+mod remember;
+mod spotlight;
 mod table;
 mod text;
 mod tokens;
 mod walk;
 
 pub use place::place;
+pub use remember::{Key, MEMORY_SLOTS, Memory};
+pub use spotlight::{Spotlight, Spotlit, is_marked, spotlight};
 pub use text::{
     Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen, UnseenSet,
 };
