@@ -10,7 +10,7 @@ use crate::class::is_word;
 use crate::text::Medium;
 
 /// Bytes of a file that must be text for it to be taken for text.
-const SNIFFED_BYTES: usize = 4096;
+pub(crate) const SNIFFED_BYTES: usize = 4096;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -93,22 +93,27 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<Medium> {
 
 /// The text of bytes that [`sniff`] takes for text.
 pub(crate) fn text(bytes: Vec<u8>) -> String {
-    match utf_16(&bytes) {
-        Some(big_endian) => {
-            let unit = |pair: &[u8; 2]| if big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
-            let units: Vec<u16> = bytes[2..].as_chunks::<2>().0.iter().map(unit).collect();
-            String::from_utf16_lossy(&units)
-        }
-        None => match String::from_utf8(bytes) {
+    let big_endian = utf_16(&bytes);
+    decoded(bytes, big_endian)
+}
+
+/// The text of bytes, or of a stretch of them, in UTF-16 if told so.
+pub(crate) fn decoded(bytes: Vec<u8>, big_endian: Option<bool>) -> String {
+    let Some(big_endian) = big_endian else {
+        return match String::from_utf8(bytes) {
             Ok(text) => text,
             // Not UTF-8: one byte, one character. Letters beyond ASCII may be wrong, words of ASCII are not.
             Err(error) => error.as_bytes().iter().map(|byte| char::from(*byte)).collect(),
-        },
-    }
+        };
+    };
+    let unit = |pair: &[u8; 2]| if big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
+    let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(unit).collect();
+    let text = String::from_utf16_lossy(&units);
+    text.strip_prefix('\u{FEFF}').map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// Whether bytes begin with the mark of UTF-16, and whether it is big-endian.
-fn utf_16(bytes: &[u8]) -> Option<bool> {
+pub(crate) fn utf_16(bytes: &[u8]) -> Option<bool> {
     match bytes {
         [0xFE, 0xFF, ..] => Some(true),
         [0xFF, 0xFE, ..] => Some(false),

@@ -2,13 +2,23 @@
 
 mod class;
 mod file;
+mod form;
+mod lines;
 mod place;
+mod remember;
+mod spotlight;
+mod stretch;
 mod table;
 mod text;
 mod tokens;
 mod walk;
 
+pub use form::{FIELD_BYTES_MAX, FormReader};
+pub use lines::LINE_BYTES_MAX;
 pub use place::place;
+pub use remember::{Key, MEMORY_SLOTS, Memory};
+pub use spotlight::{Spotlight, Spotlit, is_marked, spotlight};
+pub use stretch::{OVERLAP_BYTES, STRETCH_BYTES};
 pub use text::{
     Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen, UnseenSet,
 };

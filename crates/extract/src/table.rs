@@ -8,10 +8,22 @@ use std::sync::LazyLock;
 use wire::endpoint::{Endpoint, Method, rows};
 
 use crate::class::Class;
-use crate::text::Unseen;
+use crate::text::{Origin, Unseen};
 
 const FIELDS: &str = include_str!("fields.txt");
 const RULES: &str = include_str!("rules.txt");
+
+/// Whose messages examples hold.
+const CHAT: &str = "/v1/chat/completions";
+
+/// Members of an example to train on, and the member of a chat completion that looks the same.
+const EXAMPLE_MEMBERS: [(&str, &str); 5] = [
+    ("messages", "messages"),
+    ("tools", "tools"),
+    ("functions", "functions"),
+    ("preferred_output", "messages"),
+    ("non_preferred_output", "messages"),
+];
 
 /// A place in a body, by number.
 pub(crate) type NodeId = u32;
@@ -42,11 +54,15 @@ pub(crate) struct Node {
 }
 
 /// The tree.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Table {
     nodes: Vec<Node>,
     /// The outermost place of each operation that takes a body, by its path: all are POST.
     roots: HashMap<&'static str, NodeId>,
+    /// Lines of batches, by the path that they ask for.
+    batch_lines: HashMap<&'static str, NodeId>,
+    /// Lines of other files.
+    example_line: NodeId,
     /// Fields without a rule, and rules without a field; a test holds that there are none.
     pub(crate) faults: Vec<String>,
 }
@@ -65,6 +81,27 @@ impl Table {
             return UNKNOWN;
         }
         self.roots.get(endpoint.path).copied().unwrap_or(UNKNOWN)
+    }
+
+    /// The place of a form's field: `image[]`, `expires_after[anchor]`.
+    pub(crate) fn field(&self, root: NodeId, name: &str) -> NodeId {
+        let (key, mut rest) = name.split_at(name.find('[').unwrap_or(name.len()));
+        let mut at = self.child(root, key).0;
+        while let Some((step, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            at = if step.is_empty() { self.node(at).element } else { self.child(at, step).0 };
+            rest = after;
+        }
+        if rest.is_empty() { at } else { UNKNOWN }
+    }
+
+    /// A line of a batch that asks for this operation.
+    pub(crate) fn batch_line(&self, endpoint: Option<&Endpoint>) -> NodeId {
+        endpoint.and_then(|endpoint| self.batch_lines.get(endpoint.path).copied()).unwrap_or(UNKNOWN)
+    }
+
+    /// A line of a file to train on or to evaluate with.
+    pub(crate) fn example_line(&self) -> NodeId {
+        self.example_line
     }
 
     /// A place.
@@ -101,7 +138,7 @@ impl Table {
     fn build(fields: &'static str, rules: &'static str) -> Table {
         let mut faults = Vec::new();
         let mut rules = Rules::read(rules, &mut faults);
-        let mut table = Table { nodes: vec![Node::default()], roots: HashMap::new(), faults: Vec::new() };
+        let mut table = Table { nodes: vec![Node::default()], ..Table::default() };
         let families: HashMap<&str, &str> = rows().map(|row| (row.path, row.family)).collect();
         let (mut root, mut family) = (UNKNOWN, "");
         for line in fields.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -119,6 +156,7 @@ impl Table {
             }
             table.insert(root, path, kind, class);
         }
+        table.add_lines();
         table.settle(&rules);
         faults.extend(rules.unused(&table));
         table.faults = faults;
@@ -176,6 +214,33 @@ impl Table {
         }
     }
 
+    /// The lines of files, which the document does not have: they hold bodies and messages that it has.
+    fn add_lines(&mut self) {
+        let roots: Vec<(&'static str, NodeId)> = self.roots.iter().map(|(path, root)| (*path, *root)).collect();
+        for (path, body) in roots {
+            let line = self.add(UNKNOWN, "");
+            for key in ["custom_id", "method", "url"] {
+                let leaf = self.step(line, key);
+                self.nodes[leaf as usize].class = Some(Class::Word);
+            }
+            self.nodes[line as usize].keys.push(("body", body));
+            self.batch_lines.insert(path, line);
+        }
+        let chat = self.roots.get(CHAT).copied().unwrap_or(UNKNOWN);
+        let (line, input) = (self.add(UNKNOWN, ""), self.add(UNKNOWN, "input"));
+        for (key, class) in [("prompt", Origin::Input), ("completion", Origin::Replay)] {
+            let leaf = self.step(line, key);
+            self.nodes[leaf as usize].class = Some(Class::Text(class));
+        }
+        for (key, of_chat) in EXAMPLE_MEMBERS {
+            let member = self.step(chat, of_chat);
+            self.nodes[line as usize].keys.push((key, member));
+            self.nodes[input as usize].keys.push((key, member));
+        }
+        self.nodes[line as usize].keys.push(("input", input));
+        self.example_line = line;
+    }
+
     /// What can be told only when all fields are there.
     fn settle(&mut self, rules: &Rules) {
         for id in 0..self.nodes.len() {
@@ -187,6 +252,13 @@ impl Table {
             node.present = rules.present.iter().find(|(name, _)| *name == path).map(|(_, unseen)| *unseen);
             node.keys.sort_unstable();
         }
+    }
+}
+
+impl Node {
+    /// Whether it is an object with known members.
+    pub(crate) fn has_members(&self) -> bool {
+        !self.keys.is_empty()
     }
 }
 

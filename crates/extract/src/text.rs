@@ -243,6 +243,35 @@ pub struct Extracted<'b> {
 }
 
 impl Extracted<'_> {
+    /// Takes in what was found in a part.
+    pub(crate) fn absorb(&mut self, other: Extracted<'_>, part: &Arc<str>) {
+        let named = || Some(Arc::clone(part));
+        self.texts.extend(other.texts.into_iter().map(|Text { channel, origin, at, form, text, .. }| Text {
+            channel,
+            origin,
+            at,
+            form,
+            part: named(),
+            text: Cow::Owned(text.into_owned()),
+        }));
+        self.unscanned.extend(other.unscanned.into_iter().map(|found| Unscanned { part: named(), ..found }));
+        self.unseen.0 |= other.unseen.0;
+        let noted = other.unknown_fields.len();
+        other.unknown_fields.iter().for_each(|name| self.note_unknown(name));
+        self.unknown_count += other.unknown_count - noted;
+    }
+
+    /// Counts an unknown field, and keeps its name where there is room.
+    pub(crate) fn note_unknown(&mut self, name: &str) {
+        self.unknown_count += 1;
+        if self.unknown_fields.len() < UNKNOWN_FIELDS_MAX {
+            let name: String = name.chars().take(UNKNOWN_FIELD_CHARS_MAX).collect();
+            if !self.unknown_fields.contains(&name) {
+                self.unknown_fields.push(name);
+            }
+        }
+    }
+
     /// Whether there is untrusted text in the model's view, seen or not. Addresses and asides alone are none.
     pub fn has_untrusted(&self) -> bool {
         let is_read = |text: &&Text<'_>| !matches!(text.origin, Origin::Url | Origin::Aside | Origin::Replay);

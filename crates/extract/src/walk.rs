@@ -11,9 +11,7 @@ use wire::json::{Element, Kind, Literal, Member, Visit, Visitor};
 use crate::class::{Class, is_stored_source, is_word, unseen_of_type};
 use crate::file::{self, File};
 use crate::table::{NodeId, Table, UNKNOWN};
-use crate::text::{
-    Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen,
-};
+use crate::text::{Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELDS_MAX, Unscanned, Unseen};
 use crate::tokens::{self, TokenArray};
 
 /// An object with a role.
@@ -39,6 +37,8 @@ pub(crate) struct Walk<'b> {
     next: NodeId,
     /// The outermost unknown field around the value that comes: its place and its key.
     unknown: (NodeId, Cow<'b, str>),
+    /// How deep the name of the model stands.
+    model_depth: usize,
     is_model: bool,
     /// The model that the body names.
     model: Option<Cow<'b, str>>,
@@ -59,6 +59,7 @@ impl<'b> Walk<'b> {
             waiting: Vec::new(),
             next: root,
             unknown: (UNKNOWN, Cow::Borrowed("")),
+            model_depth: 1,
             is_model: false,
             model: None,
             tokens: Vec::new(),
@@ -103,26 +104,34 @@ impl<'b> Walk<'b> {
         self.found.unscanned.push(Unscanned { medium, at, part: None });
     }
 
+    /// A walk through a line of a batch, which holds a body.
+    pub(crate) fn batch(root: NodeId, body_bytes: usize) -> Walk<'b> {
+        Walk { model_depth: 2, ..Walk::new(root, body_bytes) }
+    }
+
+    /// A walk that stands at a form's field.
+    pub(crate) fn field(root: NodeId, node: NodeId, name: &str) -> Walk<'b> {
+        Walk { next: node, unknown: (root, Cow::Owned(name.to_owned())), ..Walk::new(root, 0) }
+    }
+
     /// A string that is a value.
-    fn value(&mut self, literal: Literal<'b>) {
-        let at = literal.at..literal.at + literal.raw.len() + 2;
-        let text = literal.text();
+    pub(crate) fn value(&mut self, at: Range<usize>, form: Form, text: Cow<'b, str>) {
         let Some(class) = self.table.node(self.next).class else {
             self.note_unknown();
-            return self.add(Origin::Unknown, at, Form::Plain, text);
+            return self.add(Origin::Unknown, at, form, text);
         };
         match class {
-            Class::ByRole => self.add_by_role(at, text),
-            Class::Text(origin) => self.add(origin, at, Form::Plain, text),
-            Class::Loose(origin) if !is_word(&text) => self.add(origin, at, Form::Plain, text),
-            Class::Link if file::is_data_url(&text) => self.add_file(at, text),
-            Class::Link => self.add(Origin::Url, at, Form::Plain, text),
-            Class::Fetch(_) | Class::File if file::is_data_url(&text) => self.add_file(at, text),
+            Class::ByRole => self.add_by_role(at, form, text),
+            Class::Text(origin) => self.add(origin, at, form, text),
+            Class::Loose(origin) if !is_word(&text) => self.add(origin, at, form, text),
+            Class::Link if file::is_data_url(&text) => self.add_file(at, form, text),
+            Class::Link => self.add(Origin::Url, at, form, text),
+            Class::Fetch(_) | Class::File if file::is_data_url(&text) => self.add_file(at, form, text),
             Class::Fetch(medium) => {
                 self.skip(medium, at.clone());
-                self.add(Origin::Url, at, Form::Plain, text);
+                self.add(Origin::Url, at, form, text);
             }
-            Class::File => self.add_file(at, text),
+            Class::File => self.add_file(at, form, text),
             Class::Media(medium) if file::is_encoded(&text) => self.skip(medium, at),
             Class::Word | Class::Reference(_) | Class::Type | Class::Source | Class::Role if is_word(&text) => {
                 self.read_word(class, text);
@@ -135,7 +144,7 @@ impl<'b> Walk<'b> {
             | Class::Role
             | Class::Media(_)
             | Class::Tokens
-            | Class::Present(_) => self.add(Origin::Odd, at, Form::Plain, text),
+            | Class::Present(_) => self.add(Origin::Odd, at, form, text),
         }
     }
 
@@ -159,45 +168,41 @@ impl<'b> Walk<'b> {
         }
     }
 
-    fn add_by_role(&mut self, at: Range<usize>, text: Cow<'b, str>) {
+    fn add_by_role(&mut self, at: Range<usize>, form: Form, text: Cow<'b, str>) {
         match self.scopes.last() {
             Some(Scope { origin: None, .. }) if !text.is_empty() => {
                 self.waiting.push(self.found.texts.len());
-                self.add(Origin::Unknown, at, Form::Plain, text);
+                self.add(Origin::Unknown, at, form, text);
             }
             scope => {
                 let origin = scope.and_then(|scope| scope.origin).unwrap_or(Origin::of_role(None));
-                self.add(origin, at, Form::Plain, text);
+                self.add(origin, at, form, text);
             }
         }
     }
 
-    fn add_file(&mut self, at: Range<usize>, value: Cow<'b, str>) {
+    fn add_file(&mut self, at: Range<usize>, form: Form, value: Cow<'b, str>) {
         match file::read(&value) {
             File::Text(text) => self.add(Origin::File, at, Form::Base64, Cow::Owned(text)),
             File::Medium(medium) => self.skip(medium, at),
-            File::Odd => self.add(Origin::Odd, at, Form::Plain, value),
+            File::Odd => self.add(Origin::Odd, at, form, value),
         }
     }
 
     /// Names the unknown field that holds the value at hand.
     fn note_unknown(&mut self) {
-        self.found.unknown_count += 1;
         if self.found.unknown_fields.len() >= UNKNOWN_FIELDS_MAX {
-            return;
+            return self.found.unknown_count += 1;
         }
-        let (parent, key) = &self.unknown;
-        let mut name = if self.next == UNKNOWN { self.table.path(*parent) } else { self.table.path(self.next) };
-        if self.next == UNKNOWN {
-            if !name.is_empty() && key != "[]" {
-                name.push('.');
-            }
-            name.push_str(key);
-        }
-        let name: String = name.chars().take(UNKNOWN_FIELD_CHARS_MAX).collect();
-        if !self.found.unknown_fields.contains(&name) {
-            self.found.unknown_fields.push(name);
-        }
+        let name = if self.next == UNKNOWN {
+            let (parent, key) = &self.unknown;
+            let parent = self.table.path(*parent);
+            let dot = if parent.is_empty() || key == "[]" { "" } else { "." };
+            format!("{parent}{dot}{key}")
+        } else {
+            self.table.path(self.next)
+        };
+        self.found.note_unknown(&name);
     }
 
     /// Whether a value inside `parent` that no table knows is the outermost such.
@@ -211,7 +216,7 @@ impl<'b> Visitor<'b> for Walk<'b> {
         let parent = *self.frames.last().unwrap_or(&UNKNOWN);
         let (child, is_any) = self.table.child(parent, &member.key);
         self.next = child;
-        self.is_model = member.depth == 1 && member.key == "model";
+        self.is_model = member.depth == self.model_depth && member.key == "model";
         // Where any key may stand, a key may be a text.
         if (is_any || child == UNKNOWN) && !is_word(&member.key) {
             let class = self.table.node(child).class;
@@ -243,7 +248,8 @@ impl<'b> Visitor<'b> for Walk<'b> {
     }
 
     fn string(&mut self, literal: Literal<'b>) {
-        self.value(literal);
+        let at = literal.at..literal.at + literal.raw.len() + 2;
+        self.value(at, Form::Plain, literal.text());
         self.is_model = false;
     }
 

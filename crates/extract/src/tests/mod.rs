@@ -1,6 +1,7 @@
 //! What is extracted from requests of each family, and what holds for any body.
 
 mod families;
+mod forms;
 
 use wire::endpoint::{Endpoint, find};
 
