@@ -25,6 +25,10 @@ use crate::sending::{Sending, Through};
 /// Bodies from this size on are checked off the worker's thread: a millisecond of its time serves many requests.
 const OFF_THREAD_BYTES: usize = 512 * 1024;
 
+/// Forms up to this size are read whole although nothing is metered in them: notes, manuals, lines of a batch. Larger
+/// ones stream through unread.
+const INSPECTED_FORM_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// What a body is, as far as the gate can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BodyKind {
@@ -32,8 +36,10 @@ pub(crate) enum BodyKind {
     Nothing,
     /// JSON, in memory.
     Json,
-    /// Something else.
-    Other,
+    /// A form, in memory; its content type.
+    Form(String),
+    /// Something that streams through, or that has no texts.
+    Unread,
 }
 
 /// A body that is ready to be sent. Only [`prepare`] makes one.
@@ -56,6 +62,20 @@ pub(crate) struct Prepared {
     pub(crate) may_refer: bool,
     /// The body's part of the memory budget.
     pub(crate) share: Share,
+}
+
+impl Prepared {
+    /// The same request with another JSON body: what it may cost is read anew.
+    ///
+    /// # Errors
+    /// 503 over the memory budget.
+    pub(crate) fn with_json(mut self, body: Vec<u8>, meter: Meter) -> Result<Prepared, Refusal> {
+        self.share.grow_by(body.len() as u64)?;
+        let facts = scan(&body, meter, false)?;
+        self.whole = body.into();
+        self.body = Sending::Whole(self.whole.clone());
+        Ok(Prepared { asked: facts.asked, ..self })
+    }
 }
 
 impl Record {
@@ -89,7 +109,10 @@ pub(crate) async fn prepare(
     let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
     let came = what_came(endpoint.request, headers, has_body)?;
     let encoding = encoding(headers)?;
-    let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none();
+    // What is small enough is read before it is sent, where somebody wants to know what is in it.
+    let is_small = declared_length(headers).is_some_and(|length| length <= INSPECTED_FORM_BYTES_MAX);
+    let is_read = is_small && resolved.project().is_some_and(|project| !project.guards.are_off());
+    let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none() && !is_read;
     let bytes_max = match &came {
         _ if endpoint.opens == Opens::AdminKey => limits.control_body_bytes_max,
         Came::Multipart(_) if streams => limits.multipart_body_bytes_max,
@@ -108,7 +131,7 @@ pub(crate) async fn prepare(
         let body = Sending::Through(Box::new(through));
         let whole = Bytes::new();
         let may_refer = true;
-        let kind = BodyKind::Other;
+        let kind = BodyKind::Unread;
         return Ok(Prepared {
             body,
             whole,
@@ -130,7 +153,8 @@ pub(crate) async fn prepare(
     let kind = match &came {
         _ if whole.is_empty() => BodyKind::Nothing,
         Came::Json => BodyKind::Json,
-        Came::Nothing | Came::Multipart(_) | Came::Sdp => BodyKind::Other,
+        Came::Multipart(content_type) => BodyKind::Form(content_type.clone()),
+        Came::Nothing | Came::Sdp => BodyKind::Unread,
     };
     let facts = match came {
         Came::Multipart(content_type) => {

@@ -114,8 +114,8 @@ impl Default for GuardLimits {
             queue_bytes_max: 64 * 1024 * 1024,
             // Half a second of one thread, and some six thousand words.
             windows_max: 64,
-            // About 200 bytes each: 13 MB.
-            remembered_max: 65_536,
+            // 1.6 MB.
+            remembered_max: extract::MEMORY_SLOTS,
             read_time_max: Duration::from_secs(10),
         }
     }

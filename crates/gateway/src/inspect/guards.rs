@@ -1,17 +1,21 @@
 //! What all requests share that are inspected: the detector, its threads, what was judged before.
 
+use std::hash::{BuildHasher, RandomState};
+
+use extract::Memory;
 use injection::{Channel, Detector, Level};
-use store::Threshold;
+use store::{ProjectId, Threshold};
 
 use super::pool::{Pool, Room};
-use super::remembered::Remembered;
 use crate::settings::GuardLimits;
 
 /// The guards of a process.
 pub(crate) struct Guards {
     pub(crate) detector: &'static Detector,
     pub(crate) pool: Pool,
-    pub(crate) remembered: Remembered,
+    /// Scores of texts that were judged before.
+    pub(crate) memory: Memory,
+    hashing: RandomState,
     pub(crate) limits: GuardLimits,
 }
 
@@ -25,9 +29,15 @@ impl Guards {
         Ok(Guards {
             detector: Detector::embedded(),
             pool: Pool::start(limits.threads, room)?,
-            remembered: Remembered::new(limits.remembered_max),
+            memory: Memory::new(limits.remembered_max),
+            hashing: RandomState::new(),
             limits: limits.clone(),
         })
+    }
+
+    /// What a remembered score depends on beside its text: what one project's texts came to tells another nothing.
+    pub(crate) fn generation(&self, project: &ProjectId) -> u64 {
+        self.hashing.hash_one(project)
     }
 
     /// The score from which on something is a finding, in millionths: as settings say it, and as it is compared.

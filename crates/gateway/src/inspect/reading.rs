@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use injection::{Budget, Channel, Detector, Finding, Judgement, Kind};
+use store::TextHash;
 
 /// Findings of one text that are kept: the best ones. More of them say nothing new.
 const FINDINGS_MAX: usize = 8;
@@ -43,19 +45,30 @@ pub(crate) struct Reading {
     pub(crate) found: Vec<Found>,
     /// Whether parts were left to the cheap stages.
     pub(crate) partly: bool,
+    /// Of the text, where something was found in it.
+    pub(crate) hash: Option<TextHash>,
 }
 
 impl Reading {
     /// Takes over a judgement of `text`.
     pub(crate) fn of(text: &str, judgement: Judgement) -> Reading {
-        let found = judgement.findings.into_iter().take(FINDINGS_MAX).map(|finding| found(text, finding)).collect();
-        Reading { score: judgement.score, found, partly: judgement.partly }
+        let findings = judgement.findings.into_iter().take(FINDINGS_MAX);
+        let found: Vec<Found> = findings.map(|finding| found(text, finding)).collect();
+        let hash = (!found.is_empty()).then(|| hash(text));
+        Reading { score: judgement.score, found, partly: judgement.partly, hash }
     }
 
     /// Reads a text with all stages. Milliseconds: for guard threads.
     pub(crate) fn read(detector: &Detector, text: &str, channel: Channel, threshold: f32, windows: usize) -> Reading {
         Reading::of(text, detector.inspect(text, channel, threshold, Budget { windows }))
     }
+}
+
+/// SHA-256 of a text.
+pub(crate) fn hash(text: &str) -> TextHash {
+    let mut hash = TextHash([0; 32]);
+    hash.0.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    hash
 }
 
 fn found(text: &str, finding: Finding) -> Found {

@@ -115,7 +115,7 @@ impl GuardsConfig {
             (queue_min..=1_000_000).contains(&limits.queue_max),
             "guards.queue_max: must be from {queue_min} (twice guards.windows_max, and two) to 1000000"
         );
-        ensure!(limits.remembered_max <= 100_000_000, "guards.remembered_max: must be at most 100000000");
+        ensure!(limits.remembered_max <= 1 << 27, "guards.remembered_max: must be at most 134217728");
         ensure!(seconds > 0.0 && seconds <= 600.0, "guards.read_time_max: must be more than 0 and at most 600 seconds");
         Ok(limits)
     }

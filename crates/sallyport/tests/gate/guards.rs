@@ -144,13 +144,71 @@ fn the_verdict_names_what_nobody_read() {
     let mut unknown = body.clone();
     unknown["x_new_field"] = json!(ATTACK);
     assert!(verdict(&world.post(CHAT, &unknown)).contains("; in=untrusted; unscanned=image"));
-    let form = b"--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nwords\r\n--b--\r\n";
-    let bearer = format!("Bearer {}", world.project_key);
-    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "multipart/form-data; boundary=b")];
-    let answer = world.raw(&request("POST", "/v1/files", &headers, form));
-    assert_eq!((answer.status, verdict(&answer)), (200, "pass; unscanned=form"));
+    let answer = upload(&world, &"words ".repeat(3_000_000));
+    assert_eq!(
+        (answer.status, verdict(&answer)),
+        (200, "pass; unscanned=form"),
+        "too large to be read before it is sent"
+    );
     let answer = world.call(&world.project_key, "GET", "/v1/models", &Value::Null);
     assert_eq!((answer.status, answer.header("x-sallyport-verdict")), (200, None), "there is nothing to look at");
+}
+
+/// A file is uploaded.
+fn upload(world: &World, text: &str) -> Answer {
+    let form = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n{text}\r\n--b--\r\n"
+    );
+    let bearer = format!("Bearer {}", world.project_key);
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "multipart/form-data; boundary=b")];
+    world.raw(&request("POST", "/v1/files", &headers, form.as_bytes()))
+}
+
+#[test]
+fn files_are_read_as_documents() {
+    let world = World::new();
+    let answer = upload(&world, "The museum opens at nine.");
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
+    let answer = upload(&world, &format!("The museum opens at nine. {ATTACK}"));
+    assert_eq!(answer.status, 200);
+    assert!(verdict(&answer).starts_with("observe") && verdict(&answer).ends_with("; in=untrusted"));
+    world.guard(&json!({"untrusted": {"mode": "block"}}));
+    let answer = upload(&world, &format!("{}{ATTACK}", "The museum opens at nine. ".repeat(10_000)));
+    expect_blocked(&answer);
+    assert_eq!(answer.json()["error"]["param"], "file");
+}
+
+#[test]
+fn untrusted_text_is_marked_where_the_project_asks_for_it() {
+    let world = World::new();
+    world.limit(&world.project_id, 10_000);
+    world.guard(&json!({"spotlight": "delimit"}));
+    let answer = world.post(CHAT, &conversation("It is sunny.", HARMLESS));
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
+    let sent: Value = serde_json::from_slice(&world.upstream.requests().pop().expect("sent").body).expect("JSON");
+    let messages = sent["messages"].as_array().expect("a list");
+    assert_eq!(
+        (messages.len(), &messages[0]["role"], &messages[4]["content"]),
+        (5, &json!("system"), &json!(HARMLESS))
+    );
+    let tool = messages[3]["content"].as_str().expect("a text");
+    let mark = tool.strip_prefix("<untrusted-").and_then(|rest| rest.split('>').next()).expect("a mark");
+    assert_eq!(tool, format!("<untrusted-{mark}>\nIt is sunny.\n</untrusted-{mark}>"));
+    assert!(messages[0]["content"].as_str().expect("a text").contains(mark));
+    world.post(CHAT, &conversation("It is sunny.", HARMLESS));
+    let again = String::from_utf8(world.upstream.requests().pop().expect("sent").body).expect("text");
+    assert!(!again.contains(mark) && again.contains("<untrusted-"), "each request has its own");
+    world.guard(&json!({"spotlight": "datamark", "parallel": true}));
+    world.post(CHAT, &conversation("It is sunny.", HARMLESS));
+    let marked = String::from_utf8(world.upstream.requests().pop().expect("sent").body).expect("text");
+    assert!(!marked.contains("It is sunny.") && !marked.contains("<untrusted-"), "{marked}");
+    // What a request may cost is held for the bytes that are sent.
+    let billing = world.upstream.wait_for_billing(|billing| billing.requests == 3);
+    world.expect_charged(&world.project_id, &sum(&billing.billed));
+    world.guard(&json!({"spotlight": "off"}));
+    let body = conversation("It is sunny.", HARMLESS);
+    world.post(CHAT, &body);
+    assert_eq!(world.upstream.requests().pop().expect("sent").body, body.to_string().as_bytes());
 }
 
 #[test]
