@@ -133,7 +133,7 @@ pub(crate) async fn forward(mut call: Box<Call>, head: request::Parts, record: &
 /// refused meanwhile is left like one whose client left: what it cost is charged, its answer is nobody's.
 async fn hold_back(mut call: Box<Call>, head: request::Parts, awaited: Awaited, record: &mut Record) -> Brought {
     // An answer that may be refused is not kept for who asks again.
-    let keeping = call.keeping.take();
+    let keeping = call.keeping.take_if(|_| awaited.may_refuse());
     let brought = if awaited.is_there() {
         // Nothing is called for what is refused already.
         if let Err(refusal) = record.rule(&awaited.verdict().await) {

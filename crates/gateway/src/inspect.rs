@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use injection::Channel;
 use store::{GuardMode, GuardSettings, OnFailure, Project};
 use tokio::task::JoinHandle;
 use wire::endpoint::Opens;
@@ -60,6 +61,7 @@ impl Cleared {
 /// A verdict on its way. What it finds is told, whether or not somebody still waits for it.
 pub(crate) struct Awaited {
     task: JoinHandle<Verdict>,
+    may_refuse: bool,
     on_failure: OnFailure,
 }
 
@@ -69,11 +71,16 @@ impl Awaited {
         self.task.is_finished()
     }
 
+    /// Whether the request may still be refused.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.may_refuse
+    }
+
     /// Waits for the verdict.
     pub(crate) async fn verdict(self) -> Verdict {
         let failed = Verdict {
             failure: Some(Failure::Failed),
-            fails_closed: self.on_failure == OnFailure::Closed,
+            fails_closed: self.may_refuse && self.on_failure == OnFailure::Closed,
             ..Verdict::default()
         };
         self.task.await.unwrap_or(failed)
@@ -119,12 +126,15 @@ pub(crate) async fn inspect(
     // The copies that wait for the transformer.
     prepared.share.grow_by(looked.unsure.iter().map(|unsure| unsure.text.len() as u64).sum())?;
     let (lit, needs_reading) = (looked.lit.take(), !looked.unsure.is_empty() && !case.blocks(&looked));
-    let awaited = if needs_reading && project.guards.parallel && is_upstream {
-        Some(Awaited { task: tokio::spawn(case.judge(looked)), on_failure: project.guards.on_failure })
+    let may_refuse = looked.unsure.iter().any(|unsure| case.mode(unsure.spot.channel) == GuardMode::Block);
+    // What may not be refused waits for nobody: the model takes longer than the guards.
+    let awaited = if needs_reading && is_upstream && (project.guards.parallel || !may_refuse) {
+        let on_failure = project.guards.on_failure;
+        Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure })
     } else {
         let verdict = match needs_reading {
             true => Box::pin(case.judge(looked)).await,
-            false => case.rule(looked, Ok(Vec::new())),
+            false => case.ruled(looked, Ok(Vec::new())).await,
         };
         record.rule(&verdict)?;
         None
@@ -143,9 +153,16 @@ fn is_inspected(resolved: &Resolved<'_>, prepared: &Prepared, guards: &GuardSett
 }
 
 impl Case {
+    /// What the project says about a channel.
+    fn mode(&self, channel: Channel) -> GuardMode {
+        self.project.guards.channel(channel).mode
+    }
+
     /// Whether what is sure is enough to refuse the request.
     fn blocks(&self, looked: &Looked) -> bool {
-        let blocks = |channel| self.project.guards.channel(channel).mode == GuardMode::Block;
-        looked.judged.iter().any(|(spot, reading)| !reading.found.is_empty() && blocks(spot.channel))
+        looked
+            .judged
+            .iter()
+            .any(|(spot, reading)| !reading.found.is_empty() && self.mode(spot.channel) == GuardMode::Block)
     }
 }

@@ -3,12 +3,13 @@
 use injection::Channel;
 use store::{GuardMode, OnFailure};
 
-use super::Case;
 use super::guards::score;
 use super::look::{Looked, Spot, Unsure};
 use super::pool::{Failure, Task};
 use super::reading::Reading;
+use super::tell::TOLD_MAX;
 use super::verdict::{Placed, Verdict};
+use super::{Case, OFF_THREAD_BYTES};
 
 /// Bytes of text that a window of the transformer covers, roughly: 128 tokens, overlapping.
 const WINDOW_BYTES: usize = 400;
@@ -26,7 +27,7 @@ impl Case {
             Err(failure) => Err(failure),
         };
         let readings = readings.map(|readings| order.into_iter().zip(readings).collect());
-        self.rule(looked, readings)
+        self.ruled(looked, readings).await
     }
 
     /// What the threads are to read, and which text each reading is of. The newest texts come first; those for which there
@@ -64,9 +65,24 @@ impl Case {
         (tasks, order)
     }
 
+    /// What all of it comes to. Finding the places in a long body takes a while: then no other request waits for it.
+    pub(super) async fn ruled(self, looked: Looked, readings: Result<Vec<Read>, Failure>) -> Verdict {
+        let (length, failed) = (self.body.len(), self.fails(true));
+        if length < OFF_THREAD_BYTES || looked.judged.is_empty() && readings.as_ref().is_ok_and(Vec::is_empty) {
+            return self.rule(looked, readings);
+        }
+        let ruling = tokio::task::spawn_blocking(move || self.rule(looked, readings));
+        ruling.await.unwrap_or(Verdict { failure: Some(Failure::Failed), fails_closed: failed, ..Verdict::default() })
+    }
+
+    /// Whether a request is refused that could not be judged, and has texts that may block or has not.
+    fn fails(&self, may_block: bool) -> bool {
+        may_block && self.project.guards.on_failure == OnFailure::Closed
+    }
+
     /// What all of it comes to; tells it, and remembers what was read.
-    pub(super) fn rule(&self, mut looked: Looked, readings: Result<Vec<Read>, Failure>) -> Verdict {
-        let blocks = |channel| self.project.guards.channel(channel).mode == GuardMode::Block;
+    fn rule(&self, mut looked: Looked, readings: Result<Vec<Read>, Failure>) -> Verdict {
+        let blocks = |channel| self.mode(channel) == GuardMode::Block;
         let may_block = match looked.failure {
             // Nobody knows which texts there are.
             Some(_) => Channel::ALL.into_iter().any(blocks),
@@ -81,29 +97,36 @@ impl Case {
             }
             looked.note(spot, reading);
         }
+        let partly = looked.judged.iter().any(|(_, reading)| reading.partly);
+        looked.judged.retain(|(_, reading)| !reading.found.is_empty());
+        // What is refused for comes first.
+        looked.judged.sort_by_key(|(spot, _)| !blocks(spot.channel));
+        let found =
+            looked.judged.into_iter().enumerate().filter_map(|(at, (spot, reading))| self.placed(at, spot, reading));
         let verdict = Verdict {
-            partly: looked.judged.iter().any(|(_, reading)| reading.partly),
-            found: looked.judged.into_iter().filter_map(|(spot, reading)| self.place(spot, reading)).collect(),
+            found: found.collect(),
+            partly,
             media: looked.media,
             has_unread_parts: looked.has_unread_parts,
             unseen: looked.unseen,
             unknown: looked.unknown,
             unknown_more: looked.unknown_more,
             failure,
-            fails_closed: failure.is_some() && may_block && self.project.guards.on_failure == OnFailure::Closed,
+            fails_closed: failure.is_some() && self.fails(may_block),
         };
         self.tell(&verdict);
         verdict
     }
 
-    /// A text's best finding.
-    fn place(&self, spot: Spot, reading: Reading) -> Option<Placed> {
+    /// A text's best finding. Of a request with many only the first are looked up: each takes a walk through the body.
+    fn placed(&self, at: usize, spot: Spot, reading: Reading) -> Option<Placed> {
         let (found, hash) = (reading.found.into_iter().next()?, reading.hash?);
         let place = match &spot.part {
             Some(part) => part.to_string(),
-            None => extract::place(&self.body, spot.at),
+            None if at < TOLD_MAX => extract::place(&self.body, spot.at),
+            None => String::new(),
         };
-        let blocks = self.project.guards.channel(spot.channel).mode == GuardMode::Block;
+        let blocks = self.mode(spot.channel) == GuardMode::Block;
         Some(Placed { place, channel: spot.channel, hash, found, blocks })
     }
 }

@@ -127,33 +127,34 @@ impl Case {
         if guard.mode == GuardMode::Off || text.text.is_empty() {
             return;
         }
-        let by = self.judged_by(text, guard.threshold, looked);
-        self.gate.metrics.guards.texts(channel.as_str(), by, 1);
+        if let Some(by) = self.judged_by(text, guard.threshold, looked) {
+            self.gate.metrics.guards.texts(channel.as_str(), by, 1);
+        }
     }
 
-    /// Looks at one text; how it was judged.
-    fn judged_by(&self, text: Text<'_>, threshold: Threshold, looked: &mut Looked) -> &'static str {
+    /// Looks at one text; how it was judged, if it was.
+    fn judged_by(&self, text: Text<'_>, threshold: Threshold, looked: &mut Looked) -> Option<&'static str> {
         let (guards, channel) = (&self.gate.guards, text.channel);
         let allow = &self.project.guards.allow;
         if !allow.is_empty() && allow.contains(&hash(&text.text)) {
-            return "allowed";
+            return Some("allowed");
         }
         let threshold = guards.threshold(threshold, channel);
         let key = guards.memory.key(channel, &text.text, guards.generation(&self.project.id));
         // What was found is read again: somebody wants to know where.
         if guards.memory.recall(key).is_some_and(|known| known < score(threshold)) {
-            return "remembered";
+            return Some("remembered");
         }
         let spot = Spot { channel, at: text.at.start, part: text.part };
         match guards.detector.glance(&text.text, channel, score(threshold)) {
             Glance::Sure(judgement) => {
                 guards.memory.note(key, judgement.score);
                 looked.note(spot, Reading::of(&text.text, judgement));
-                "glanced"
+                Some("glanced")
             }
             Glance::Unsure(_) => {
                 looked.unsure.push(Unsure { spot, text: text.text.into_owned(), threshold, key });
-                "unsure"
+                None
             }
         }
     }

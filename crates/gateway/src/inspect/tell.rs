@@ -19,8 +19,8 @@ use crate::alarms::{Alarm, AlarmKind, Injection};
 use crate::record::{Inspected, Record, client_text};
 use crate::resolve::Resolved;
 
-/// Findings of one request that are told. One with a thousand of them says no more.
-const TOLD_MAX: usize = 16;
+/// Findings of one request that are told, with their places. One with a thousand of them says no more.
+pub(super) const TOLD_MAX: usize = 16;
 
 /// Who a finding is about.
 pub(super) struct Teller {
