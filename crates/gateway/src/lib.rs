@@ -14,7 +14,7 @@
 //! 8. [`hold`]: money for exactly those bytes; [`money`] is what the stages of money share.
 //! 9. [`forward`] with [`upstream`], which goes to one of [`upstreams`], or [`local`] for the embedded model, or [`control`] for administration.
 //! 10. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
-//!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
+//!     must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
 //! 11. [`record`]: one log line and the metrics, however it ended; [`uses`]: from where each key is used; [`alarms`]:
 //!     what somebody must look into.
 //!
