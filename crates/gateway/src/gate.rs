@@ -19,6 +19,7 @@ use crate::alarms::Alarms;
 use crate::body::BodyBudget;
 use crate::client_secrets::ClientSecrets;
 use crate::idempotency::IdempotentCalls;
+use crate::inspect::Guards;
 use crate::metrics::Metrics;
 use crate::money::Money;
 use crate::own::OwnerBook;
@@ -160,6 +161,7 @@ pub struct Gate {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: RequestLog,
     pub(crate) alarms: Alarms,
+    pub(crate) guards: Guards,
     pub(crate) unknown_keys: UnknownKeys,
     pub(crate) client_secrets: ClientSecrets,
     /// One for each worker.
@@ -180,12 +182,16 @@ pub struct Gate {
 
 impl Gate {
     /// Puts the gate together. Call it inside the process's own runtime.
-    pub fn new(parts: Parts) -> Arc<Gate> {
+    ///
+    /// # Errors
+    /// When a guard's thread cannot be started.
+    pub fn new(parts: Parts) -> std::io::Result<Arc<Gate>> {
         let metrics = Arc::new(Metrics::default());
         let money = Money::new(parts.ledger, parts.prices);
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
         let workers = parts.settings.workers.max(1);
-        Arc::new(Gate {
+        Ok(Arc::new(Gate {
+            guards: Guards::start(&parts.settings.guards)?,
             uses: std::iter::repeat_with(UseBook::default).take(workers).collect(),
             owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
             bodies: BodyBudget::new(parts.settings.limits.body_memory_bytes_max),
@@ -212,7 +218,7 @@ impl Gate {
             in_flight: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Exchanges that run now.

@@ -7,7 +7,9 @@ mod command;
 mod config;
 mod days;
 mod estimate;
+mod evaluation;
 mod finding;
+mod guard;
 mod harden;
 mod hold;
 mod incident;
@@ -77,6 +79,8 @@ enum Command {
     Key(Box<key::Key>),
     /// What the gate noticed: keys in browsers, decoys that were used, who tries unknown keys.
     Finding(finding::Finding),
+    /// Guards of projects: what they do with prompt injections in requests.
+    Guard(guard::Guard),
     /// List, create or delete service accounts of a running gate, and make keys of them.
     ServiceAccount(service_account::ServiceAccount),
     /// Spending limits: list, set, raise for a time, remove.
@@ -111,6 +115,7 @@ fn main() -> ExitCode {
         Command::Project(project) => project.run(),
         Command::Key(key) => key.run(),
         Command::Finding(finding) => finding.run(),
+        Command::Guard(guard) => guard.run(),
         Command::ServiceAccount(account) => account.run(),
         Command::Limit(limit) => limit.run(),
         Command::Usage(usage) => usage.run(),

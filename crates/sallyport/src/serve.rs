@@ -21,6 +21,7 @@ use store::{Clock, Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::evaluation::EvaluationFile;
 use crate::harden::harden;
 use crate::key_delivery::KeyDeliveries;
 use crate::key_watch::KeyWatch;
@@ -166,7 +167,8 @@ impl Serve {
             in_force: keyring.clone(),
             administration: Some(keyring.clone()),
         };
-        let console = Arc::new(console.with_vault(vault));
+        let console = console.with_vault(vault).with_evaluation(Arc::new(EvaluationFile::new(&data)));
+        let console = Arc::new(console);
         tokio::spawn(follow_sources(Arc::clone(&keyring), config.vault.source_refresh()?));
         tokio::spawn(follow_rotations(Arc::clone(&console)));
         let local = self.local_model(&config, &data);
@@ -198,7 +200,7 @@ impl Serve {
             log,
             alarms,
         };
-        let gate = Gate::new(parts);
+        let gate = Gate::new(parts).context("the guards' threads cannot be started")?;
         let (stop_watch, watch_stopped) = watch::channel(false);
         let watch = KeyWatch { gate: Arc::clone(&gate), console, directory: watch.0, clock: watch.1 };
         let watching = watch.start(alarmed, watch_stopped);

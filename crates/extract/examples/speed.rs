@@ -1,0 +1,76 @@
+//! What extraction costs: `cargo run --release -p extract --example speed`.
+//!
+//! Prints the median of several rounds, in nanoseconds; compare figures of one machine only.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use extract::extract;
+use wire::endpoint::{Endpoint, find};
+
+const ROUNDS: usize = 15;
+
+fn main() {
+    let chat = row("/v1/chat/completions");
+    let small = conversation(3, 200);
+    measure("chat", chat, &small, 20_000);
+    measure("chat, 60 turns", chat, &conversation(60, 400), 1_000);
+    measure("chat, 100,000 messages", chat, &conversation(100_000, 3), 3);
+    measure("chat, tools with schemas", chat, &tools(20), 2_000);
+    let escapes = format!(r#"{{"messages": [{{"role": "user", "content": "{}"}}]}}"#, r"\u00e9".repeat(170_000));
+    measure("chat, 1 MB of escapes", chat, &escapes, 10);
+    let picture = format!(
+        r#"{{"messages": [{{"role": "user", "content": [{{"type": "image_url", "image_url": {{"url": "data:image/png;base64,iVBORw0KGgo{}"}}}}]}}]}}"#,
+        "A".repeat(1_000_001)
+    );
+    measure("chat, 1 MB of picture", chat, &picture, 10);
+}
+
+fn row(path: &str) -> &'static Endpoint {
+    find("POST", path).expect("a row").endpoint
+}
+
+/// A conversation of so many messages.
+fn conversation(messages: usize, bytes_each: usize) -> String {
+    let text = "Please tell me about it. ".repeat(bytes_each.div_ceil(25));
+    let message = |at: usize| {
+        let role = ["system", "user", "assistant"][at % 3];
+        format!(r#"{{"role": "{role}", "content": "{}"}}"#, &text[..bytes_each])
+    };
+    let messages: Vec<String> = (0..messages).map(message).collect();
+    format!(
+        r#"{{"model": "gpt-4o-mini", "temperature": 0.7, "max_completion_tokens": 256, "stream": true, "user": "u-1", "messages": [{}], "metadata": {{"team": "search", "ticket": "A-17"}}, "response_format": {{"type": "text"}}}}"#,
+        messages.join(", ")
+    )
+}
+
+/// A request with so many tools.
+fn tools(count: usize) -> String {
+    let tool = |at: usize| {
+        format!(
+            r#"{{"type": "function", "function": {{"name": "tool_{at}", "description": "Looks something up in the store.", "parameters": {{"type": "object", "properties": {{"query": {{"type": "string", "description": "What to look for."}}, "limit": {{"type": "integer"}}}}, "required": ["query"], "additionalProperties": false}}}}}}"#
+        )
+    };
+    let tools: Vec<String> = (0..count).map(tool).collect();
+    format!(
+        r#"{{"model": "gpt-4o", "messages": [{{"role": "user", "content": "hi"}}], "tools": [{}]}}"#,
+        tools.join(",")
+    )
+}
+
+fn measure(what: &str, row: &Endpoint, body: &str, calls: u32) {
+    let mut texts = 0;
+    let mut rounds: Vec<u128> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..calls {
+                texts = black_box(extract(row, black_box(body.as_bytes())).expect("valid")).texts.len();
+            }
+            start.elapsed().as_nanos() / u128::from(calls)
+        })
+        .collect();
+    rounds.sort_unstable();
+    let nanos = rounds[ROUNDS / 2];
+    let rate = body.len() as u128 * 1_000 / nanos.max(1);
+    println!("{nanos:>12} ns  {what}: {} bytes, {texts} texts ({rate} MB/s)", body.len());
+}
