@@ -6,6 +6,7 @@ mod form;
 mod lines;
 mod place;
 mod remember;
+mod rules;
 mod spotlight;
 mod stretch;
 mod table;

@@ -67,7 +67,7 @@ impl<'b> Path<'b> {
 
 impl<'b> Visitor<'b> for Path<'b> {
     fn enter(&mut self, member: Member<'b>) -> Visit {
-        let starts = [member.key_at, self.body_bytes - member.ahead.len()];
+        let starts = [member.key_literal.at, self.body_bytes - member.ahead.len()];
         self.begin(Step::Key(member.key), member.kind, starts);
         Visit::Into
     }

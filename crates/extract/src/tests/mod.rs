@@ -2,6 +2,7 @@
 
 mod families;
 mod forms;
+mod properties;
 
 use wire::endpoint::{Endpoint, find};
 
