@@ -212,7 +212,7 @@ impl<'b> Walk<'b> {
         } else {
             self.table.path(self.next)
         };
-        self.found.note_unknown(&name);
+        self.found.note_unknown(if name.is_empty() { "$" } else { &name });
     }
 
     /// Whether a value inside `parent` that no table knows is the outermost such.

@@ -1,5 +1,6 @@
 //! What is extracted from requests of each family, and what holds for any body.
 
+mod endpoints;
 mod families;
 mod forms;
 mod properties;

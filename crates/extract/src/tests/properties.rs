@@ -193,7 +193,7 @@ fn hostile_bodies_stay_linear() {
         [
             format!(r#"{{"messages":[{}{{}}]}}"#, message.repeat(size / 40)),
             format!(r#"{{"messages":[{{"content":"{}"}}]}}"#, r"\u00e9".repeat(size / 6)),
-            format!(r#"{{"messages":[{{{}"role":"user"}}]}}"#, r#""content":["a b","c d"],"#),
+            format!(r#"{{"messages":[{{"content":[{}1],"role":"user"}}]}}"#, r#"{"text":"a b"},"#.repeat(size / 15)),
             format!(r#"{{"{}":1}}"#, "a b".repeat(size / 3)),
             format!(r#"{{"unheard":[{}1]}}"#, r#"{"of":"x y"},"#.repeat(size / 13)),
             format!(
