@@ -234,7 +234,7 @@ pub struct Extracted<'b> {
     pub texts: Vec<Text<'b>>,
     /// What was not scanned.
     pub unscanned: Vec<Unscanned>,
-    /// Fields that the table does not know, by name, at most [`UNKNOWN_FIELDS_MAX`] different ones.
+    /// Fields that the table does not know, by names that may be shown (a star for what is no word), at most [`UNKNOWN_FIELDS_MAX`] different ones.
     pub unknown_fields: Vec<String>,
     /// How many unknown fields there were, repeated ones counted again.
     pub unknown_count: usize,

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use wire::json::{Element, Kind, Literal, Member, Visit, Visitor};
 
-use crate::class::{Class, is_stored_source, is_word, unseen_of_type};
+use crate::class::{Class, is_stored_source, is_word, shown, unseen_of_type};
 use crate::file::{self, File};
 use crate::table::{NodeId, Table, UNKNOWN};
 use crate::text::{Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELDS_MAX, Unscanned, Unseen};
@@ -208,7 +208,7 @@ impl<'b> Walk<'b> {
             let (parent, key) = &self.unknown;
             let parent = self.table.path(*parent);
             let dot = if parent.is_empty() || key == "[]" { "" } else { "." };
-            format!("{parent}{dot}{key}")
+            format!("{parent}{dot}{}", shown(key))
         } else {
             self.table.path(self.next)
         };
