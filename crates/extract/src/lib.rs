@@ -51,7 +51,7 @@ pub use stretch::{OVERLAP_BYTES, STRETCH_BYTES};
 pub use text::{
     Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen, UnseenSet,
 };
-use wire::endpoint::Endpoint;
+use wire::endpoint::{Endpoint, Method};
 use wire::json::{JsonError, scan};
 
 use table::Table;
@@ -64,7 +64,23 @@ use walk::Walk;
 pub fn extract<'b>(endpoint: &Endpoint, body: &'b [u8]) -> Result<Extracted<'b>, JsonError> {
     let mut walk = Walk::new(Table::shared().root(endpoint), body.len());
     scan(body, &mut walk)?;
-    Ok(walk.finish())
+    let mut found = walk.finish();
+    if let Some(unseen) = unseen_of(endpoint) {
+        found.unseen.insert(unseen);
+    }
+    Ok(found)
+}
+
+/// What an operation brings into a model's view by its path alone, with a body or without.
+pub fn unseen_of(endpoint: &Endpoint) -> Option<Unseen> {
+    const PATHS: [(&str, Unseen); 4] = [
+        ("/v1/threads/{thread_id}/runs", Unseen::Conversation),
+        ("/v1/agents/sessions/{session_id}", Unseen::Conversation),
+        ("/v1/agents/automations/{automation_id}", Unseen::StoredPrompt),
+        ("/v1/evals/{eval_id}/runs", Unseen::StoredPrompt),
+    ];
+    let is_meant = |path: &str| endpoint.method == Method::Post && endpoint.path.starts_with(path);
+    PATHS.into_iter().find(|(path, _)| is_meant(path)).map(|(_, unseen)| unseen)
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ const FIELDS: &str = include_str!("fields.txt");
 /// Whose messages examples hold.
 const CHAT: &str = "/v1/chat/completions";
 
+/// Members of a line of a batch, besides the body.
+const BATCH_MEMBERS: [(&str, Class); 3] =
+    [("custom_id", Class::Loose(Origin::Aside)), ("method", Class::Word), ("url", Class::Word)];
+
 /// Members of an example to train on, and the member of a chat completion that looks the same.
 const EXAMPLE_MEMBERS: [(&str, &str); 5] = [
     ("messages", "messages"),
@@ -220,9 +224,9 @@ impl Table {
         let roots: Vec<(&'static str, NodeId)> = self.roots.iter().map(|(path, root)| (*path, *root)).collect();
         for (path, body) in roots {
             let line = self.add(UNKNOWN, "");
-            for key in ["custom_id", "method", "url"] {
+            for (key, class) in BATCH_MEMBERS {
                 let leaf = self.step(line, key);
-                self.nodes[leaf as usize].class = Some(Class::Word);
+                self.nodes[leaf as usize].class = Some(class);
             }
             self.nodes[line as usize].keys.push(("body", body));
             self.batch_lines.insert(path, line);

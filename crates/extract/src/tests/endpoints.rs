@@ -1,6 +1,7 @@
 //! Real shapes of the smaller families.
 
-use super::assert_lines;
+use super::{assert_lines, row};
+use crate::{Unseen, unseen_of};
 
 #[test]
 fn embeddings_and_completions_with_text_and_tokens() {
@@ -98,8 +99,10 @@ fn assistants_and_threads() {
     assert_lines(
         "/v1/threads/t/runs/r/submit_tool_outputs",
         r#"{"tool_outputs": [{"tool_call_id": "call_1", "output": "so it is"}]}"#,
-        "untrusted ToolResult tool_outputs[0].output: so it is",
+        "untrusted ToolResult tool_outputs[0].output: so it is\nunseen conversation",
     );
+    assert_eq!(unseen_of(row("/v1/agents/automations/a/resume")), Some(Unseen::StoredPrompt));
+    assert_eq!(unseen_of(row("/v1/threads")), None);
 }
 
 #[test]
@@ -170,6 +173,7 @@ fn evaluations_and_training() {
         user Aside data_source.source.metadata.a: b c
         system Instructions data_source.input_messages.template[0].content: Sort it.
         user Input data_source.input_messages.template[1].content.text: {{item.x}} it
+        unseen stored_prompt
         unseen stored_answers
         ",
     );

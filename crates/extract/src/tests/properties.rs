@@ -179,11 +179,14 @@ proptest! {
     }
 }
 
-/// The time that an extraction takes.
+/// The time that an extraction takes, undisturbed if possible.
 fn time(path: &str, body: &str) -> Duration {
-    let start = Instant::now();
-    let _ = extract(row(path), body.as_bytes());
-    start.elapsed()
+    let once = || {
+        let start = Instant::now();
+        let _ = extract(row(path), body.as_bytes());
+        start.elapsed()
+    };
+    once().min(once()).min(once())
 }
 
 #[test]
@@ -204,13 +207,12 @@ fn hostile_bodies_stay_linear() {
             format!(r#"{{"messages":{}{}}}"#, "[".repeat(120), "]".repeat(120)),
         ]
     };
-    for path in ["/v1/chat/completions", "/v1/embeddings"] {
-        for (small, large) in bodies(100_000).iter().zip(bodies(3_200_000)) {
-            // Thirty-two times the body may take two hundred times as long on a busy machine, not a thousand.
-            let (small_time, large_time) = (time(path, small), time(path, &large));
-            let bound = small_time.max(Duration::from_millis(2)) * 200;
-            assert!(large_time < bound, "{small_time:?}, then {large_time:?}: {}", &small[..60.min(small.len())]);
-        }
+    for (small, large) in bodies(50_000).iter().zip(bodies(800_000)) {
+        let path = if small.starts_with("{\"input") { "/v1/embeddings" } else { "/v1/chat/completions" };
+        // Sixteen times the body may take a hundred times as long on a busy machine, not 256 times.
+        let (small_time, large_time) = (time(path, small), time(path, &large));
+        let bound = small_time.max(Duration::from_millis(1)) * 100;
+        assert!(large_time < bound, "{small_time:?}, then {large_time:?}: {}", &small[..60.min(small.len())]);
     }
     let bomb = format!(r#"{{"input":{}"#, r#"{"a":["#.repeat(1_000_000));
     assert!(extract(row("/v1/responses"), bomb.as_bytes()).is_err());
