@@ -26,8 +26,8 @@ CAPS = collections.defaultdict(lambda: 1500, {
     ("compose-bipia-code", 1): 400, ("compose-short", 1): 900, ("compose-multilingual", 1): 900})
 
 
-def mixture(draw, rows, epoch_rows, times):
-    """The rows of one epoch: capped sources, hand-written rows in full, fresh compositions."""
+def mixture(draw, rows, shares, times):
+    """The rows of one epoch: hand-written rows in full, shared sources up to their cap times the share of their label."""
     groups = collections.defaultdict(list)
     for row in rows:
         groups[(row["source"].split("/")[0], row["label"])].append(row)
@@ -37,7 +37,7 @@ def mixture(draw, rows, epoch_rows, times):
             chosen += [row for row in group if not row.get("role")] * times
             chosen += [row for row in group if row.get("role")]
         else:
-            cap = min(len(group), int(CAPS[key] * epoch_rows))
+            cap = min(len(group), int(CAPS[key] * shares[key[1]]))
             chosen += draw.sample(group, cap)
             if group[0]["kind"] == "jailbreak":
                 chosen += group
@@ -162,7 +162,9 @@ def main():
     parser.add_argument("--layers", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2, 3])
     parser.add_argument("--pieces", type=int, default=38000)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--share", type=float, default=1.0, help="share of the caps of shared sources in an epoch")
+    parser.add_argument("--benign", type=float, default=1.0, help="share of the caps that an epoch draws from shared benign sources")
+    parser.add_argument("--attacks", type=float, default=1.0, help="the same of shared attacks")
+    parser.add_argument("--sentences", type=int, default=2000, help="sentences of clean texts put into others, an epoch")
     parser.add_argument("--times", type=int, default=2, help="how often an epoch sees each hand-written row, and each payload in a context")
     parser.add_argument("--rate", type=float, default=8e-5)
     parser.add_argument("--tokens", type=int, default=4096)
@@ -191,8 +193,8 @@ def main():
         log(f"{len(gone)} doubtful attacks left out, such as {[row['text'][:60] for row in draw.sample(gone, min(8, len(gone)))]}")
     plan = []
     for _ in range(options.epochs):
-        epoch = mixture(draw, parts["train"], options.share, options.times)
-        epoch += compose.composed(draw, parts["train"], options.times, int(3000 * options.share))
+        epoch = mixture(draw, parts["train"], (options.benign, options.attacks), options.times)
+        epoch += compose.composed(draw, parts["train"], options.times, options.sentences)
         epoch = [vary(draw, row) for row in epoch]
         cut(options, epoch)
         plan.append(windows.batches(draw, [one for row in epoch for one in windows.draw(draw, row)], options.tokens))
