@@ -4,6 +4,7 @@
 //! time and memory are linear in the text and bounded by [`Budget`]; no panic on any text; no I/O.
 
 pub mod linear;
+pub mod rules;
 pub mod tokenise;
 
 use std::ops::Range;

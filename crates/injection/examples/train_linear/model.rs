@@ -8,7 +8,7 @@ use crate::rows::Example;
 const PASSES: usize = 3;
 /// Step size, and the penalties on the size of weights and on their squares.
 const STEP: f32 = 0.25;
-const PENALTY: f32 = 0.4;
+const PENALTY: f32 = 0.1;
 const PENALTY_SQUARE: f32 = 1.0;
 /// How much less freely the difference between channels is learned than what they share.
 const DIFFERENCE: f32 = 0.7;
