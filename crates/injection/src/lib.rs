@@ -6,7 +6,9 @@
 pub mod calibration;
 mod detector;
 pub mod encoder;
+pub mod linear;
 mod reading;
+pub mod rules;
 pub mod tokenise;
 mod windows;
 

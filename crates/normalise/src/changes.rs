@@ -132,7 +132,8 @@ impl Changes {
         Changes(0)
     }
 
-    pub(crate) fn insert(&mut self, change: Change) {
+    /// Adds a kind.
+    pub fn insert(&mut self, change: Change) {
         self.0 |= 1 << change as u8;
     }
 
@@ -143,6 +144,11 @@ impl Changes {
     /// Whether this kind is among them.
     pub const fn contains(self, change: Change) -> bool {
         self.0 & (1 << change as u8) != 0
+    }
+
+    /// Whether any kind is in both.
+    pub const fn meets(self, other: Changes) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether nothing was changed.
