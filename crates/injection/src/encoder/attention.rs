@@ -121,7 +121,9 @@ impl Heads {
             let none = &[0.0; HEAD];
             let first = integers(kernel, rows.next().unwrap_or(none), inverse);
             let second = integers(kernel, rows.next().unwrap_or(none), inverse);
-            for (at, (first, second)) in first.as_chunks::<LANES>().0.iter().zip(second.as_chunks::<LANES>().0).enumerate() {
+            for (at, (first, second)) in
+                first.as_chunks::<LANES>().0.iter().zip(second.as_chunks::<LANES>().0).enumerate()
+            {
                 let line = &mut self.values[at * (keys / 2) + pair].0;
                 for lane in 0..LANES {
                     line[lane] = quad([first[lane], second[lane]]);

@@ -5,8 +5,11 @@ use safetensors::tensor::TensorView;
 
 /// A file of that many layers and words. Weights are drawn like those of trained models: most of them small, the
 /// largest of each row at the bound.
-pub fn file(layers: usize, words: usize, seed: u64) -> Vec<u8> {
-    let mut made = MadeUp { random: fastrand::Rng::with_seed(seed), tensors: Vec::new() };
+pub(crate) fn file(layers: usize, words: usize, seed: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    // About normally distributed, within three deviations.
+    let normals = (0..NORMALS).map(|_| (0..12).map(|_| random.f32()).sum::<f32>().clamp(3.0, 9.0) - 6.0).collect();
+    let mut made = MadeUp { random, normals, tensors: Vec::new() };
     made.bytes("embed.words", &[words, 384], 127.0);
     made.reals("embed.words.scale", &[words], 0.001, 0.0002);
     made.reals("embed.positions", &[128, 384], 0.0, 0.02);
@@ -31,15 +34,18 @@ pub fn file(layers: usize, words: usize, seed: u64) -> Vec<u8> {
     made.finish(layers)
 }
 
+/// Numbers of which the weights are drawn: millions of fresh ones would take most of a test's time.
+const NORMALS: usize = 4096;
+
 struct MadeUp {
     random: fastrand::Rng,
+    normals: Vec<f32>,
     tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
 }
 
 impl MadeUp {
-    /// About normally distributed, within three deviations.
     fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.random.f32()).sum::<f32>().clamp(3.0, 9.0) - 6.0
+        self.normals[self.random.usize(..NORMALS)]
     }
 
     fn bytes(&mut self, name: &str, shape: &[usize], most: f32) {
@@ -48,7 +54,8 @@ impl MadeUp {
     }
 
     fn reals(&mut self, name: &str, shape: &[usize], mean: f32, deviation: f32) {
-        let cells = (0..shape.iter().product()).flat_map(|_| (mean + deviation * self.normal()).to_le_bytes()).collect();
+        let cells =
+            (0..shape.iter().product()).flat_map(|_| (mean + deviation * self.normal()).to_le_bytes()).collect();
         self.tensors.push((name.into(), Dtype::F32, shape.to_vec(), cells));
     }
 

@@ -104,7 +104,6 @@ impl Matrix {
                 line.0[output % LANES] = four.map(|weight| weight as u8);
             }
         }
-        if std::env::var_os("DBG").is_some() {eprintln!("excess {} of {}", excess.len(), weights.len());}
         Matrix { columns, panels, excess, scales, sums, biases }
     }
 

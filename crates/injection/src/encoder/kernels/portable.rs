@@ -103,8 +103,8 @@ fn multiply(rows: &[Tile], steps: usize, panels: &[Line], sums: &mut [i32], prod
             for (panel, sums) in panels.chunks_exact(steps).zip(sums.as_chunks_mut::<LANES>().0) {
                 *sums = [0; LANES];
                 for (quads, line) in tile.iter().zip(panel) {
-                    for lane in 0..LANES {
-                        sums[lane] = sums[lane].wrapping_add(product(quads[row], line.0[lane]));
+                    for (sum, weights) in sums.iter_mut().zip(line.0) {
+                        *sum = sum.wrapping_add(product(quads[row], weights));
                     }
                 }
             }

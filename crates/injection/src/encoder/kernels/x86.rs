@@ -305,7 +305,8 @@ fn bytes_avx2(rows: &[Tile], panel: &[Line]) -> Sums {
             let (a, b) = (spread256(&a[row]), spread256(&b[row]));
             for half in 0..2 {
                 // No saturation and no overflow: see `WEIGHT_MAX` and `FOUR_MAX`.
-                let four = _mm256_add_epi16(_mm256_maddubs_epi16(a, first[half]), _mm256_maddubs_epi16(b, second[half]));
+                let four =
+                    _mm256_add_epi16(_mm256_maddubs_epi16(a, first[half]), _mm256_maddubs_epi16(b, second[half]));
                 sums[row][half] = _mm256_add_epi32(sums[row][half], _mm256_madd_epi16(four, ones));
             }
         }
