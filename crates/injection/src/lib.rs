@@ -3,6 +3,10 @@
 //! Promises: a verdict depends on the text and its channel alone; both the raw and the normalised form are judged;
 //! time and memory are linear in the text and bounded by [`Budget`]; no panic on any text; no I/O.
 
+pub mod linear;
+pub mod rules;
+pub mod tokenise;
+
 use std::ops::Range;
 
 pub use wire::channel::Channel;

@@ -1,0 +1,147 @@
+//! Rules: patterns that are an attack wherever they stand, in a file that people can read, change and swap.
+//!
+//! Promises: all patterns are looked for in one pass over a text (a second one over its plain form, where that has other
+//! words); time is linear; a set is immutable and shared by all threads, and swapping it is the caller's; a file that does
+//! not pass its own examples is not taken. The default file, `rules/default.toml`, says how a rule is written.
+
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use normalise::{Changes, Normalised};
+pub use parse::Error;
+use regex_automata::meta::Regex;
+use regex_automata::{Input, PatternSet};
+
+use crate::{Channel, Finding, Kind};
+
+/// The rules that are part of this program.
+pub const DEFAULT: &str = include_str!("../../rules/default.toml");
+/// Findings told of one text; a text full of them says no more with a thousand.
+pub const FINDINGS_MAX: usize = 64;
+/// Bytes behind a match within which the quotation mark before it must be closed again.
+const QUOTATION_BYTES_MAX: usize = 200;
+
+/// A set of rules, ready to be matched.
+#[derive(Debug)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    /// All patterns of all rules, and the rule of each.
+    all: Regex,
+    owners: Vec<usize>,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name, which findings carry.
+    pub name: String,
+    /// What its matches attempt.
+    pub kind: Kind,
+    /// Where it is looked for.
+    pub channels: Vec<Channel>,
+    /// How sure a match is, 0 to 1.
+    pub score: f32,
+    /// How sure one is that stands in quotation marks.
+    pub quoted: f32,
+    /// It counts only where one of these disguises hid it; any text if there are none.
+    pub hidden: Changes,
+    /// Why it is there.
+    pub why: String,
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    /// Built when the pattern is first known to match.
+    regex: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    fn matches<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+        let regex = self.regex.get_or_init(|| parse::regex(&[&self.text]).ok());
+        regex.iter().flat_map(move |regex| regex.find_iter(text)).map(|found| found.range())
+    }
+}
+
+impl RuleSet {
+    /// Reads a rule file. The error names the line and says how to mend it.
+    pub fn parse(text: &str) -> Result<RuleSet, Error> {
+        parse::parse(text)
+    }
+
+    /// The rules of [`DEFAULT`].
+    pub fn embedded() -> &'static RuleSet {
+        static EMBEDDED: OnceLock<RuleSet> = OnceLock::new();
+        EMBEDDED.get_or_init(|| RuleSet::parse(DEFAULT).expect("a test reads the default rules"))
+    }
+
+    /// Each rule, in the order of the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What the rules find in a text, given its plain form: best first, in bytes of the original.
+    pub fn find(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        self.find_in(text, channel, None, &mut findings);
+        if plain.changes().is_material() {
+            self.find_in(&plain.text, channel, Some(plain), &mut findings);
+        }
+        findings.sort_by(|one, other| other.score.total_cmp(&one.score).then(one.span.start.cmp(&other.span.start)));
+        findings.truncate(FINDINGS_MAX);
+        findings
+    }
+
+    /// Looks through one form of a text: its plain one, if that is given.
+    fn find_in(&self, text: &str, channel: Channel, plain: Option<&Normalised<'_>>, findings: &mut Vec<Finding>) {
+        let mut present = PatternSet::new(self.all.pattern_len());
+        self.all.which_overlapping_matches(&Input::new(text), &mut present);
+        for pattern in present.iter() {
+            let rule = &self.rules[self.owners[pattern.as_usize()]];
+            if !rule.channels.contains(&channel) || !rule.hidden.is_empty() && plain.is_none() {
+                continue;
+            }
+            let first = self.owners.partition_point(|owner| *owner < self.owners[pattern.as_usize()]);
+            let counts = |range: &Range<usize>| {
+                rule.hidden.is_empty() || plain.is_some_and(|plain| plain.changes_in(range.clone()).meets(rule.hidden))
+            };
+            for range in rule.patterns[pattern.as_usize() - first].matches(text).filter(counts).take(FINDINGS_MAX) {
+                let score = if is_quoted(text, &range) { rule.quoted } else { rule.score };
+                let span = plain.map_or(range.clone(), |plain| plain.origin(range));
+                let known = findings.iter_mut().find(|finding| {
+                    finding.rule.as_ref() == Some(&rule.name)
+                        && finding.span.start < span.end
+                        && span.start < finding.span.end
+                });
+                match known {
+                    Some(finding) => finding.score = finding.score.max(score),
+                    None => findings.push(Finding { kind: rule.kind, score, span, rule: Some(rule.name.clone()) }),
+                }
+            }
+        }
+    }
+}
+
+/// Whether a match begins right behind a quotation mark that is closed soon after its end.
+fn is_quoted(text: &str, range: &Range<usize>) -> bool {
+    let close = match text[..range.start].chars().next_back() {
+        Some('"') => '"',
+        Some('\'') => '\'',
+        Some('`') => '`',
+        Some('“' | '”') => '”',
+        Some('„') => '“',
+        Some('‘' | '’') => '’',
+        Some('«') => '»',
+        Some('»') => '«',
+        Some('「') => '」',
+        Some('『') => '』',
+        _ => return false,
+    };
+    let end = text.floor_char_boundary(range.end + QUOTATION_BYTES_MAX.min(text.len() - range.end));
+    text[range.end..end].contains(close)
+}
