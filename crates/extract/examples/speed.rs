@@ -12,6 +12,9 @@ use wire::endpoint::{Endpoint, find};
 const ROUNDS: usize = 15;
 
 fn main() {
+    let began = Instant::now();
+    extract::prepare();
+    println!("{:>12} ns  the table, once", began.elapsed().as_nanos());
     let chat = row("/v1/chat/completions");
     let small = conversation(3, 200);
     measure("chat", chat, &small, 20_000);
