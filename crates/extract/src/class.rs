@@ -1,6 +1,7 @@
 //! What a field is: the classes that `rules.txt` names.
 
 use wire::channel::Channel;
+use wire::key_like::holds_key;
 
 use crate::text::{Medium, Origin, Unseen};
 
@@ -136,4 +137,10 @@ pub(crate) fn is_word(text: &str) -> bool {
             byte.is_ascii_alphanumeric() || is_separator
         })
         && separators <= WORD_SEPARATORS_MAX
+}
+
+/// A key as it may be shown in headers, logs and findings: one word that is no secret, else a star.
+pub(crate) fn shown(key: &str) -> &str {
+    let bare = key.trim_end_matches("[]");
+    if (is_word(bare) && !holds_key(bare)) || key.is_empty() { key } else { "*" }
 }

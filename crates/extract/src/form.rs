@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wire::json::scan;
 
-use crate::class::{Class, is_word};
+use crate::class::{Class, is_word, shown};
 use crate::file::{self, SNIFFED_BYTES};
 use crate::lines::Lines;
 use crate::stretch::Stretches;
@@ -67,7 +67,7 @@ impl FormReader {
             self.add(Origin::Unknown, &part, name);
         }
         if node == UNKNOWN && is_file {
-            self.found.note_unknown(name);
+            self.found.note_unknown(shown(name));
         }
         let keep = match class {
             Some(Class::Unread) if !is_file => Keep::Nothing,

@@ -4,13 +4,14 @@
 
 use std::borrow::Cow;
 
+use crate::class::shown;
 use wire::json::{Element, Kind, Member, Visit, Visitor, scan};
 
 /// Longest path that is given, in characters.
 const PLACE_CHARS_MAX: usize = 256;
 
 /// The path to the value, or to the key of the value, that begins at `offset`: `messages[3].content[0].text`. `$` for
-/// the document itself and where no value or key begins.
+/// the document itself and where no value or key begins; `*` for a key that is no plain word.
 pub fn place(body: &[u8], offset: usize) -> String {
     let mut path = Path { body_bytes: body.len(), offset, open: vec![(Step::Document, 0)], found: None };
     // A body that is no JSON has its path up to the fault.
@@ -56,7 +57,7 @@ impl<'b> Path<'b> {
                 Step::Document => {}
                 Step::Key(key) => {
                     path.push_str(if path.is_empty() { "" } else { "." });
-                    path.push_str(key);
+                    path.push_str(shown(key));
                 }
                 Step::Index(index) => path.push_str(&format!("[{index}]")),
             }
@@ -67,7 +68,7 @@ impl<'b> Path<'b> {
 
 impl<'b> Visitor<'b> for Path<'b> {
     fn enter(&mut self, member: Member<'b>) -> Visit {
-        let starts = [member.key_at, self.body_bytes - member.ahead.len()];
+        let starts = [member.key_literal.at, self.body_bytes - member.ahead.len()];
         self.begin(Step::Key(member.key), member.kind, starts);
         Visit::Into
     }
@@ -96,8 +97,8 @@ mod tests {
         let at = |needle: &str| memchr::memmem::find(body, needle.as_bytes()).expect("there");
         for (needle, expected) in [
             (r#""x""#, "a[0].b"),
-            (r#""z""#, "a[2].c.d e[1]"),
-            (r#""d e""#, "a[2].c.d e"),
+            (r#""z""#, "a[2].c.*[1]"),
+            (r#""d e""#, "a[2].c.*"),
             ("[],", "a[1]"),
             (r#""f""#, "f"),
             ("1}", "f"),

@@ -8,13 +8,17 @@ use std::sync::LazyLock;
 use wire::endpoint::{Endpoint, Method, rows};
 
 use crate::class::Class;
+use crate::rules::Rules;
 use crate::text::{Origin, Unseen};
 
 const FIELDS: &str = include_str!("fields.txt");
-const RULES: &str = include_str!("rules.txt");
 
 /// Whose messages examples hold.
 const CHAT: &str = "/v1/chat/completions";
+
+/// Members of a line of a batch, besides the body.
+const BATCH_MEMBERS: [(&str, Class); 3] =
+    [("custom_id", Class::Loose(Origin::Aside)), ("method", Class::Word), ("url", Class::Word)];
 
 /// Members of an example to train on, and the member of a chat completion that looks the same.
 const EXAMPLE_MEMBERS: [(&str, &str); 5] = [
@@ -67,7 +71,7 @@ pub(crate) struct Table {
     pub(crate) faults: Vec<String>,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table::build(FIELDS, RULES));
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::build(FIELDS));
 
 impl Table {
     /// The table of the API, built once.
@@ -135,9 +139,9 @@ impl Table {
         path
     }
 
-    fn build(fields: &'static str, rules: &'static str) -> Table {
+    fn build(fields: &'static str) -> Table {
         let mut faults = Vec::new();
-        let mut rules = Rules::read(rules, &mut faults);
+        let mut rules = Rules::read(&mut faults);
         let mut table = Table { nodes: vec![Node::default()], ..Table::default() };
         let families: HashMap<&str, &str> = rows().map(|row| (row.path, row.family)).collect();
         let (mut root, mut family) = (UNKNOWN, "");
@@ -158,7 +162,8 @@ impl Table {
         }
         table.add_lines();
         table.settle(&rules);
-        faults.extend(rules.unused(&table));
+        let is_present = |unseen: Unseen| table.nodes.iter().any(|node| node.present == Some(unseen));
+        faults.extend(rules.unused(is_present));
         table.faults = faults;
         table
     }
@@ -219,9 +224,9 @@ impl Table {
         let roots: Vec<(&'static str, NodeId)> = self.roots.iter().map(|(path, root)| (*path, *root)).collect();
         for (path, body) in roots {
             let line = self.add(UNKNOWN, "");
-            for key in ["custom_id", "method", "url"] {
+            for (key, class) in BATCH_MEMBERS {
                 let leaf = self.step(line, key);
-                self.nodes[leaf as usize].class = Some(Class::Word);
+                self.nodes[leaf as usize].class = Some(class);
             }
             self.nodes[line as usize].keys.push(("body", body));
             self.batch_lines.insert(path, line);
@@ -269,53 +274,6 @@ fn steps(path: &'static str) -> impl Iterator<Item = &'static str> {
         let arrays = (segment.len() - key.len()) / 2;
         std::iter::once(key).chain(std::iter::repeat_n("[]", arrays))
     })
-}
-
-/// The rules by the name that they give.
-struct Rules {
-    classes: HashMap<&'static str, (Class, bool)>,
-    present: Vec<(&'static str, Unseen)>,
-}
-
-impl Rules {
-    fn read(text: &'static str, faults: &mut Vec<String>) -> Rules {
-        let mut rules = Rules { classes: HashMap::new(), present: Vec::new() };
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let mut words = line.split_ascii_whitespace();
-            let (name, class) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            match Class::from_words(class, words.next()) {
-                Some(Class::Present(unseen)) => rules.present.push((name, unseen)),
-                Some(class) if !rules.classes.contains_key(name) => _ = rules.classes.insert(name, (class, false)),
-                Some(_) => faults.push(format!("`{name}` has two rules")),
-                None => faults.push(format!("`{line}` is no rule")),
-            }
-        }
-        rules
-    }
-
-    /// The class that the longest name gives.
-    fn class(&mut self, family: &str, path: &str, kind: &str) -> Option<Class> {
-        let path = path.replace("[]", "");
-        let kind = if kind == "integers" { ":integers" } else { "" };
-        let mut rest = path.as_str();
-        loop {
-            for name in [format!("{family}:{rest}{kind}"), format!("{rest}{kind}")] {
-                if let Some((class, is_used)) = self.classes.get_mut(name.as_str()) {
-                    *is_used = true;
-                    return Some(*class);
-                }
-            }
-            rest = rest.split_once('.')?.1;
-        }
-    }
-
-    fn unused(&self, table: &Table) -> Vec<String> {
-        let is_unused = |(name, (_, is_used)): (&&'static str, &(Class, bool))| (!is_used).then_some(*name);
-        let classes = self.classes.iter().filter_map(is_unused);
-        let is_present = |unseen: &Unseen| table.nodes.iter().any(|node| node.present == Some(*unseen));
-        let present = self.present.iter().filter(|(_, unseen)| !is_present(unseen)).map(|(name, _)| *name);
-        classes.chain(present).map(|name| format!("rule `{name}`: no field")).collect()
-    }
 }
 
 #[cfg(test)]

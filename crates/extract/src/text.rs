@@ -234,9 +234,9 @@ pub struct Extracted<'b> {
     pub texts: Vec<Text<'b>>,
     /// What was not scanned.
     pub unscanned: Vec<Unscanned>,
-    /// Fields that the table does not know, by name, at most [`UNKNOWN_FIELDS_MAX`] different ones.
+    /// Fields that the table does not know, by names that may be shown (a star for what is no word), at most [`UNKNOWN_FIELDS_MAX`] different ones.
     pub unknown_fields: Vec<String>,
-    /// How many unknown fields there were, repeated ones counted again.
+    /// How many unknown fields there were: those with a name above, and each string in a field that came later.
     pub unknown_count: usize,
     /// What is in view and never passes here.
     pub unseen: UnseenSet,
@@ -263,12 +263,13 @@ impl Extracted<'_> {
 
     /// Counts an unknown field, and keeps its name where there is room.
     pub(crate) fn note_unknown(&mut self, name: &str) {
+        let name: String = name.chars().take(UNKNOWN_FIELD_CHARS_MAX).collect();
+        if self.unknown_fields.contains(&name) {
+            return;
+        }
         self.unknown_count += 1;
         if self.unknown_fields.len() < UNKNOWN_FIELDS_MAX {
-            let name: String = name.chars().take(UNKNOWN_FIELD_CHARS_MAX).collect();
-            if !self.unknown_fields.contains(&name) {
-                self.unknown_fields.push(name);
-            }
+            self.unknown_fields.push(name);
         }
     }
 
@@ -283,5 +284,41 @@ impl Extracted<'_> {
     /// The media that were not scanned, each once.
     pub fn media(&self) -> impl Iterator<Item = Medium> + '_ {
         Medium::ALL.into_iter().filter(|medium| self.unscanned.iter().any(|found| found.medium == *medium))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(origin: Origin) -> Text<'static> {
+        let text = Cow::Borrowed("a b");
+        Text { channel: origin.channel(), origin, at: 0..5, form: Form::Plain, part: None, text }
+    }
+
+    #[test]
+    fn untrusted_text_in_view_is_what_neither_side_wrote() {
+        let with = |origin: Origin| Extracted { texts: vec![text(origin)], ..Extracted::default() };
+        for origin in [Origin::ToolResult, Origin::File, Origin::McpTools, Origin::Unknown, Origin::Odd] {
+            assert!(with(origin).has_untrusted(), "{origin:?}");
+        }
+        for origin in [Origin::Instructions, Origin::Input, Origin::Replay, Origin::Url, Origin::Aside] {
+            assert!(!with(origin).has_untrusted(), "{origin:?}");
+        }
+        let mut found = Extracted::default();
+        found.unseen.insert(Unseen::Mcp);
+        assert!(found.has_untrusted());
+        let unscanned = vec![Unscanned { medium: Medium::Pdf, at: 0..2, part: None }; 2];
+        let found = Extracted { unscanned, ..Extracted::default() };
+        assert!(found.has_untrusted());
+        assert_eq!(found.media().collect::<Vec<_>>(), [Medium::Pdf]);
+    }
+
+    #[test]
+    fn names_of_unknown_fields_are_bounded() {
+        let mut found = Extracted::default();
+        (0..40).chain(0..4).for_each(|number| found.note_unknown(&format!("{number}{}", "x".repeat(100))));
+        assert_eq!((found.unknown_fields.len(), found.unknown_count), (UNKNOWN_FIELDS_MAX, 40));
+        assert!(found.unknown_fields.iter().all(|name| name.len() == UNKNOWN_FIELD_CHARS_MAX));
     }
 }

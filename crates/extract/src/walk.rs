@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use wire::json::{Element, Kind, Literal, Member, Visit, Visitor};
 
-use crate::class::{Class, is_stored_source, is_word, unseen_of_type};
+use crate::class::{Class, is_stored_source, is_word, shown, unseen_of_type};
 use crate::file::{self, File};
 use crate::table::{NodeId, Table, UNKNOWN};
 use crate::text::{Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELDS_MAX, Unscanned, Unseen};
@@ -22,6 +22,10 @@ struct Scope {
     first: usize,
     /// The role, once it was read.
     origin: Option<Origin>,
+    /// Whether it has an `id`.
+    has_id: bool,
+    /// How much had been found when it began.
+    found: usize,
 }
 
 /// A walk.
@@ -90,8 +94,14 @@ impl<'b> Walk<'b> {
         }
         self.frames.push(self.next);
         if kind == Kind::Object && node.has_role {
-            self.scopes.push(Scope { depth: self.frames.len(), first: self.waiting.len(), origin: None });
+            let (depth, first, found) = (self.frames.len(), self.waiting.len(), self.count());
+            self.scopes.push(Scope { depth, first, origin: None, has_id: false, found });
         }
+    }
+
+    /// How many texts and media were found.
+    fn count(&self) -> usize {
+        self.found.texts.len() + self.found.unscanned.len()
     }
 
     fn add(&mut self, origin: Origin, at: Range<usize>, form: Form, text: Cow<'b, str>) {
@@ -198,11 +208,11 @@ impl<'b> Walk<'b> {
             let (parent, key) = &self.unknown;
             let parent = self.table.path(*parent);
             let dot = if parent.is_empty() || key == "[]" { "" } else { "." };
-            format!("{parent}{dot}{key}")
+            format!("{parent}{dot}{}", shown(key))
         } else {
             self.table.path(self.next)
         };
-        self.found.note_unknown(&name);
+        self.found.note_unknown(if name.is_empty() { "$" } else { &name });
     }
 
     /// Whether a value inside `parent` that no table knows is the outermost such.
@@ -227,9 +237,13 @@ impl<'b> Visitor<'b> for Walk<'b> {
                 None => Some(Origin::Unknown),
             };
             if let Some(origin) = origin {
-                let at = member.key_at..self.body_bytes - member.ahead.len();
-                self.add(origin, at, Form::Key, member.key.clone());
+                self.add(origin, member.key_literal.span(), Form::Key, member.key.clone());
             }
+        }
+        if member.key == "id"
+            && let Some(scope) = self.scopes.last_mut().filter(|scope| scope.depth == self.frames.len())
+        {
+            scope.has_id = true;
         }
         if self.is_outermost(parent) {
             self.unknown = (parent, member.key);
@@ -248,13 +262,16 @@ impl<'b> Visitor<'b> for Walk<'b> {
     }
 
     fn string(&mut self, literal: Literal<'b>) {
-        let at = literal.at..literal.at + literal.raw.len() + 2;
-        self.value(at, Form::Plain, literal.text());
+        self.value(literal.span(), Form::Plain, literal.text());
         self.is_model = false;
     }
 
     fn leave(&mut self) {
         if let Some(scope) = self.scopes.pop_if(|scope| scope.depth == self.frames.len()) {
+            // An item with an id and without content is looked up by the service.
+            if scope.has_id && scope.found == self.count() {
+                self.found.unseen.insert(Unseen::PreviousResponse);
+            }
             let origin = scope.origin.unwrap_or(Origin::of_role(None));
             for at in self.waiting.drain(scope.first..) {
                 let text = &mut self.found.texts[at];

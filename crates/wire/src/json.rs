@@ -13,6 +13,7 @@ mod top_level;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 pub use top_level::TopLevel;
 
@@ -69,8 +70,8 @@ pub struct Member<'a> {
     pub is_first: bool,
     /// The key, unescaped.
     pub key: Cow<'a, str>,
-    /// Offset of the key's first quote in the document.
-    pub key_at: usize,
+    /// The key as it stands in the document.
+    pub key_literal: Literal<'a>,
     /// Kind of the value.
     pub kind: Kind,
     /// The document from the value on, not checked yet.
@@ -98,6 +99,11 @@ pub struct Literal<'a> {
 }
 
 impl<'a> Literal<'a> {
+    /// Bytes of the document that hold it, with its quotes.
+    pub fn span(self) -> Range<usize> {
+        self.at..self.at + self.raw.len() + 2
+    }
+
     /// Its value.
     pub fn text(self) -> Cow<'a, str> {
         if self.is_escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
@@ -394,8 +400,14 @@ impl<'a> Scanner<'a> {
         }
         let kind = self.kind()?;
         let start = self.at;
-        let key_at = key.at;
-        match visitor.enter(Member { depth, is_first, key: key.text(), key_at, kind, ahead: &self.text[start..] }) {
+        match visitor.enter(Member {
+            depth,
+            is_first,
+            key: key.text(),
+            key_literal: key,
+            kind,
+            ahead: &self.text[start..],
+        }) {
             Visit::Into => self.value(depth, Some(&mut *visitor))?,
             Visit::Past => self.value(depth, None::<&mut V>)?,
         }

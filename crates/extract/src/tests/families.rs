@@ -47,7 +47,7 @@ fn chat_messages_have_the_channel_of_their_role() {
         untrusted Replay messages[6].content: nobody
         system ToolDefinition tools[0].function.description: Looks at it.
         system ToolDefinition tools[0].function.parameters.properties.at.description: Where to look.
-        system ToolDefinition Key tools[0].function.parameters.properties.as well: as well
+        system ToolDefinition Key tools[0].function.parameters.properties.*: as well
         untrusted Replay prediction.content: the old text
         user Input web_search_options.user_location.approximate.city: New York
         untrusted Unknown colour.of[0]: deep blue

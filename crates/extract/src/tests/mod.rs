@@ -1,7 +1,9 @@
 //! What is extracted from requests of each family, and what holds for any body.
 
+mod endpoints;
 mod families;
 mod forms;
+mod properties;
 
 use wire::endpoint::{Endpoint, find};
 
