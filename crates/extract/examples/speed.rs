@@ -5,12 +5,16 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use extract::extract;
+use extract::{Memory, Spotlight, extract, spotlight};
+use wire::channel::Channel;
 use wire::endpoint::{Endpoint, find};
 
 const ROUNDS: usize = 15;
 
 fn main() {
+    let began = Instant::now();
+    extract::prepare();
+    println!("{:>12} ns  the table, once", began.elapsed().as_nanos());
     let chat = row("/v1/chat/completions");
     let small = conversation(3, 200);
     measure("chat", chat, &small, 20_000);
@@ -24,6 +28,17 @@ fn main() {
         "A".repeat(1_000_001)
     );
     measure("chat, 1 MB of picture", chat, &picture, 10);
+
+    let (memory, text) = (Memory::default(), "Please tell me about it. ".repeat(40));
+    memory.note(memory.key(Channel::User, &text, 1), 0.5);
+    time(&format!("memory, a text of {} bytes recalled", text.len()), 20_000, || {
+        black_box(memory.recall(memory.key(Channel::User, black_box(&text), 1)));
+    });
+    let body = r#"{"model": "m", "messages": [{"role": "tool", "content": "TEXT"}]}"#.replace("TEXT", &text);
+    let found = extract(chat, body.as_bytes()).expect("valid");
+    time(&format!("spotlight, a body of {} bytes delimited", body.len()), 5_000, || {
+        black_box(spotlight(chat, body.as_bytes(), &found.texts, Spotlight::Delimit, 7));
+    });
 }
 
 fn row(path: &str) -> &'static Endpoint {
@@ -59,18 +74,21 @@ fn tools(count: usize) -> String {
 }
 
 fn measure(what: &str, row: &Endpoint, body: &str, calls: u32) {
-    let mut texts = 0;
-    let mut rounds: Vec<u128> = (0..ROUNDS)
+    let texts = extract(row, body.as_bytes()).expect("valid").texts.len();
+    time(&format!("{what}: {} bytes, {texts} texts", body.len()), calls, || {
+        black_box(extract(row, black_box(body.as_bytes())).expect("valid"));
+    });
+}
+
+/// Prints the median over rounds of the mean time of one call.
+fn time(what: &str, calls: u32, mut call: impl FnMut()) {
+    let mut rounds_ns: Vec<f64> = (0..ROUNDS)
         .map(|_| {
-            let start = Instant::now();
-            for _ in 0..calls {
-                texts = black_box(extract(row, black_box(body.as_bytes())).expect("valid")).texts.len();
-            }
-            start.elapsed().as_nanos() / u128::from(calls)
+            let began = Instant::now();
+            (0..calls).for_each(|_| call());
+            began.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
         })
         .collect();
-    rounds.sort_unstable();
-    let nanos = rounds[ROUNDS / 2];
-    let rate = body.len() as u128 * 1_000 / nanos.max(1);
-    println!("{nanos:>12} ns  {what}: {} bytes, {texts} texts ({rate} MB/s)", body.len());
+    rounds_ns.sort_by(f64::total_cmp);
+    println!("{:>12.0} ns  {what}", rounds_ns[ROUNDS / 2]);
 }

@@ -57,6 +57,11 @@ use wire::json::{JsonError, scan};
 use table::Table;
 use walk::Walk;
 
+/// Builds the table, so that no request has to wait for the few milliseconds that this takes.
+pub fn prepare() {
+    Table::shared();
+}
+
 /// The texts of a JSON body.
 ///
 /// # Errors
