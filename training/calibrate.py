@@ -20,6 +20,8 @@ SHARES = (0.001, 0.01, 0.05)
 CHANNELS = ("system", "user", "untrusted", "output")
 
 
+# Share of the attacks in trusted channels that the linear stage may keep from the transformer.
+LOST = 0.02
 # Long documents, put together from rows that training never saw, clean and with one attack among them.
 LONG = 150
 
@@ -77,7 +79,8 @@ def main():
     labels = numpy.array([row["label"] for row in rows])
     long = numpy.array([row["source"] == "long" for row in rows])
     channels = numpy.array([row["channel"] for row in rows])
-    forms = logits(options.logits, rows)
+    said = logits(options.logits, rows)
+    forms = [one["forms"] for one in said]
     tried = {}
     for many in (0.0, 0.25, 0.5, 0.75, 1.0):
         values = joined(forms, many)
@@ -89,7 +92,11 @@ def main():
     values = joined(forms, many)
     slope, offset = curve(labels, values)
     score = lambda value: 1 / (1 + math.exp(-(slope * value + offset)))
-    made = {"many_windows": many}
+    linear = numpy.array([one["linear"] for one in said])
+    trusted = (channels != "untrusted") & ~long
+    low = float(numpy.quantile(linear[trusted & (labels == 1)], LOST))
+    print(f"linear below {low:.3f}: {(linear[trusted & (labels == 0)] < low).mean():.3f} of benign rows in trusted channels are left alone")
+    made = {"many_windows": many, "linear_low": round(low, 4)}
     for channel in CHANNELS:
         own = values[(labels == 0) & (channels == channel)]
         benign = own if len(own) >= 300 else values[labels == 0]

@@ -4,7 +4,7 @@
 //! taskset -c 1 cargo run --release -p injection --example encoder_speed [LEVEL [MODEL.safetensors]]
 //! ```
 //!
-//! The fastest of a hundred windows each, on one thread; the numbers of docs/decisions/0010-encoder.md come from here.
+//! The fastest of a hundred windows each, on one thread; the numbers of docs/decisions/0012-encoder.md come from here.
 
 use std::time::Instant;
 

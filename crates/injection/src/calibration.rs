@@ -52,6 +52,8 @@ struct Curve {
 pub struct Calibration {
     /// What a doubling of the number of windows takes off the highest logit, over ln 2: many windows are many chances.
     many_windows: f64,
+    /// The linear stage's log-odds below which a text in a trusted channel is left alone.
+    linear_low: f32,
     system: Curve,
     user: Curve,
     untrusted: Curve,
@@ -66,6 +68,12 @@ impl Calibration {
     /// What `serde_json` says of a file that is not one.
     pub fn parse(json: &str) -> Result<Calibration, serde_json::Error> {
         serde_json::from_str(json)
+    }
+
+    /// The linear stage's log-odds below which a text in a trusted channel is left alone: one in fifty of the left-out
+    /// attacks lies below.
+    pub fn linear_low(&self) -> f32 {
+        self.linear_low
     }
 
     fn curve(&self, channel: Channel) -> &Curve {

@@ -1,25 +1,38 @@
 //! The detector: the cheap stages, then the transformer for what they leave open.
 //!
 //! Promises: a verdict depends on the text and its channel alone; the raw text and its plain form are both judged, once
-//! where they are the same; spans are of the original; time and memory are linear in the text, the transformer's part
+//! where they say the same; spans are of the original; time and memory are linear in the text, the transformer's part
 //! bounded by [`Budget`]; no panic on any text; no I/O.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use normalise::{Normalised, normalise};
 
 use crate::calibration::{Calibration, Level};
 use crate::encoder::Encoder;
+use crate::linear::{Score, Weights};
 use crate::reading::{self, Model, Reading};
+use crate::rules::RuleSet;
 use crate::tokenise::Vocabulary;
 use crate::{Budget, Channel, Finding, Judgement};
 
-static EMBEDDED: LazyLock<Detector> = LazyLock::new(|| Detector {
+/// The weights of this binary; a test reads every one of these files, so that none can be missing or broken.
+static WEIGHTS: LazyLock<Stages> = LazyLock::new(|| Stages {
+    linear: Weights::parse(include_bytes!("../model/linear.bin")).expect("linear.bin is part of the binary"),
     model: Model {
         vocabulary: Vocabulary::parse(include_str!("../model/vocab.txt")),
         encoder: Encoder::parse(include_bytes!("../model/encoder.safetensors").as_slice())
-            .expect("the file is part of the binary, and a test reads it"),
-        calibration: Calibration::parse(include_str!("../model/calibration.json")).expect("likewise"),
+            .expect("encoder.safetensors is part of the binary"),
+        calibration: Calibration::parse(include_str!("../model/calibration.json"))
+            .expect("calibration.json is part of the binary"),
     },
+});
+
+static EMBEDDED: LazyLock<Detector> = LazyLock::new(|| Detector {
+    stages: &WEIGHTS,
+    rules: Arc::new(RuleSet::parse(crate::rules::DEFAULT).expect("a test reads the default rules")),
 });
 
 /// What the cheap stages (normalising, rules, linear) found, in tens of microseconds a kilobyte.
@@ -36,63 +49,85 @@ pub enum Glance<'t> {
 pub struct Pending<'t> {
     text: Cow<'t, str>,
     channel: Channel,
+    /// What the rules found.
+    found: Vec<Finding>,
 }
 
 impl Pending<'_> {
     /// The same with a text of its own, to be sent away.
     pub fn into_owned(self) -> Pending<'static> {
-        Pending { text: Cow::Owned(self.text.into_owned()), channel: self.channel }
+        Pending { text: Cow::Owned(self.text.into_owned()), channel: self.channel, found: self.found }
     }
 }
 
-/// The detector: immutable, shared by all threads.
+/// The stages that training makes.
 #[derive(Debug)]
-pub struct Detector {
+struct Stages {
+    linear: Weights<'static>,
     model: Model,
 }
 
+/// The detector: immutable, shared by all threads.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    stages: &'static Stages,
+    rules: Arc<RuleSet>,
+}
+
 impl Detector {
-    /// The detector whose weights are part of this binary. The first call unpacks them: some tens of milliseconds.
+    /// The detector whose weights and rules are part of this binary. The first call unpacks them: some tens of
+    /// milliseconds.
     pub fn embedded() -> &'static Detector {
         &EMBEDDED
     }
 
+    /// The same with other rules. Cheap: weights are shared.
+    pub fn with_rules(&self, rules: RuleSet) -> Detector {
+        Detector { stages: self.stages, rules: Arc::new(rules) }
+    }
+
     /// The score from which a text of that channel counts as an attack at that level.
     pub fn threshold(&self, level: Level, channel: Channel) -> f32 {
-        self.model.calibration.threshold(level, channel)
+        self.stages.model.calibration.threshold(level, channel)
     }
 
     /// The cheap stages. `threshold` is the score from which findings are reported.
-    pub fn glance<'t>(&self, text: &'t str, channel: Channel, _threshold: f32) -> Glance<'t> {
+    ///
+    /// Sure of an attack where a rule says so; sure of none, in a channel that is trusted, where the linear stage scores
+    /// so low that hardly an attack does (`linear_low`: one in fifty of the left-out attacks). The linear stage never
+    /// convicts: what it has not seen before, it overrates.
+    pub fn glance<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
         if text.trim().is_empty() {
             return Glance::Sure(Judgement::default());
         }
-        Glance::Unsure(Pending { text: text.into(), channel })
+        let plain = normalise(text);
+        let mut found = self.rules.find(text, &plain, channel);
+        let score = found.iter().map(|finding| finding.score).fold(0.0, f32::max);
+        if score >= threshold && !found.is_empty() {
+            found.retain(|finding| finding.score >= threshold);
+            return Glance::Sure(Judgement { score, findings: found, partly: false });
+        }
+        if channel != Channel::Untrusted {
+            let log_odds = self.log_odds(text, &plain, channel);
+            if log_odds < self.stages.model.calibration.linear_low() {
+                return Glance::Sure(Judgement { score: score.max(logistic(log_odds)), ..Judgement::default() });
+            }
+        }
+        Glance::Unsure(Pending { text: text.into(), channel, found })
     }
 
     /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.
     pub fn read(&self, pending: &Pending<'_>, threshold: f32, budget: Budget) -> Judgement {
-        let read = |text: &str| reading::read(&self.model, text, pending.channel, threshold, budget.windows, |_| 0.0);
-        let mut judgement = Judgement::default();
-        add(&mut judgement, read(&pending.text), |span| span);
-        let plain = normalise::normalise(&pending.text);
-        if plain.text != pending.text {
-            add(&mut judgement, read(&plain.text), |span| plain.origin(span));
+        let score = pending.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
+        let mut judgement = Judgement { score, ..Judgement::default() };
+        add(&mut judgement, self.read_form(&pending.text, pending.channel, threshold, budget), |span| span);
+        let plain = normalise(&pending.text);
+        if plain.changes().is_material() {
+            let reading = self.read_form(&plain.text, pending.channel, threshold, budget);
+            add(&mut judgement, reading, |span| plain.origin(span));
         }
         judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.start.cmp(&b.span.start)));
         judgement
-    }
-
-    /// The transformer's highest logit and the number of windows, of the raw text and of its plain form where that
-    /// differs: what `training/calibrate.py` turns into the curves of [`Level`].
-    pub fn logits(&self, text: &str, channel: Channel, budget: Budget) -> Vec<(f32, usize)> {
-        let read = |text: &str| {
-            let reading = reading::read(&self.model, text, channel, f32::INFINITY, budget.windows, |_| 0.0);
-            (reading.logit, reading.windows)
-        };
-        let plain = normalise::normalise(text);
-        let forms = [Some(read(text)), (plain.text != text).then(|| read(&plain.text))];
-        forms.into_iter().flatten().filter(|(_, windows)| *windows > 0).collect()
     }
 
     /// Both stages one after the other.
@@ -102,22 +137,69 @@ impl Detector {
             Glance::Unsure(pending) => self.read(&pending, threshold, budget),
         }
     }
+
+    /// What the trained stages say of a text before calibration: what `training/calibrate.py` turns into the curves of
+    /// [`Level`].
+    pub fn uncalibrated(&self, text: &str, channel: Channel, budget: Budget) -> Uncalibrated {
+        let plain = normalise(text);
+        let read = |text: &str| {
+            let reading = self.read_form(text, channel, f32::INFINITY, budget);
+            (reading.windows > 0).then_some((reading.logit, reading.windows))
+        };
+        let plainly = plain.changes().is_material().then(|| read(&plain.text)).flatten();
+        Uncalibrated {
+            forms: read(text).into_iter().chain(plainly).collect(),
+            linear: self.log_odds(text, &plain, channel),
+        }
+    }
+
+    /// The linear stage's log-odds, the higher of the two forms'.
+    fn log_odds(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> f32 {
+        let raw = self.stages.linear.score(text, channel).log_odds;
+        if plain.changes().is_material() {
+            raw.max(self.stages.linear.score(&plain.text, channel).log_odds)
+        } else {
+            raw
+        }
+    }
+
+    /// Lets the transformer read one form; where not all may be read, what the linear stage finds worst comes first.
+    fn read_form(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Reading {
+        let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(text, channel));
+        let rank = |window: Range<usize>| {
+            let first = score.windows.partition_point(|other| other.range.end <= window.start);
+            let touched = score.windows[first..].iter().take_while(|other| other.range.start < window.end);
+            touched.map(|other| other.log_odds).fold(f32::NEG_INFINITY, f32::max)
+        };
+        reading::read(&self.stages.model, text, channel, threshold, budget.windows, rank)
+    }
+}
+
+/// The trained stages' own words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uncalibrated {
+    /// The transformer's highest logit and the number of windows, of the raw text and of its plain form where that
+    /// says something else.
+    pub forms: Vec<(f32, usize)>,
+    /// The linear stage's log-odds.
+    pub linear: f32,
 }
 
 /// Adds a reading of one form of the text; what another form found at an overlapping place is said once, by the stronger.
-fn add(judgement: &mut Judgement, reading: Reading, origin: impl Fn(std::ops::Range<usize>) -> std::ops::Range<usize>) {
+fn add(judgement: &mut Judgement, reading: Reading, origin: impl Fn(Range<usize>) -> Range<usize>) {
     judgement.score = judgement.score.max(reading.score);
     judgement.partly |= reading.skipped > 0;
     for spot in reading.spots {
         let found = Finding { kind: spot.kind, score: spot.score, span: origin(spot.span), rule: None };
-        match judgement
-            .findings
-            .iter_mut()
-            .find(|other| other.span.start < found.span.end && found.span.start < other.span.end)
-        {
+        let same = |other: &&mut Finding| other.span.start < found.span.end && found.span.start < other.span.end;
+        match judgement.findings.iter_mut().find(same) {
             Some(other) if other.score < found.score => *other = found,
             Some(_) => {}
             None => judgement.findings.push(found),
         }
     }
+}
+
+fn logistic(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
 }

@@ -2,7 +2,7 @@
 //!
 //! Twelve heads, 384 columns, three to six layers, at most 128 tokens; never padded. Weights are bytes with a scale
 //! an output; activations are turned into bytes row by row as they come; attention is in 12-bit integers. Figures
-//! (one core, 128 tokens) are in docs/decisions/0010-encoder.md, from `cargo run --release -p injection --example
+//! (one core, 128 tokens) are in docs/decisions/0012-encoder.md, from `cargo run --release -p injection --example
 //! encoder_speed`.
 //!
 //! Promises: the same answer to the last bit on every processor and at every [`Level`]; no allocation after the

@@ -2,6 +2,7 @@
 //!
 //! Promises: spans lie on the pieces' edges, within the text; the work is bounded by the windows allowed.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::calibration::Calibration;
@@ -35,6 +36,11 @@ pub(crate) struct Reading {
     pub(crate) skipped: usize,
 }
 
+thread_local! {
+    /// One a thread that reads: its 1.5 MB are taken once.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 /// Reads one text, at most `allowed` windows of it: where there are more, those that `rank` puts first (highest).
 pub(crate) fn read(
     model: &Model,
@@ -56,33 +62,35 @@ pub(crate) fn read(
         chosen.extend(by_rank.into_iter().map(|(_, window)| window));
         chosen.sort_by_key(|window| window.start);
     }
-    let mut reading = Reading { skipped: count - chosen.len(), windows: count, logit: f32::NEG_INFINITY, ..Reading::default() };
+    let mut reading =
+        Reading { skipped: count - chosen.len(), windows: count, logit: f32::NEG_INFINITY, ..Reading::default() };
     let mut ids = Vec::with_capacity(WIDTH + 2);
-    let mut scratch = Scratch::default();
     let mut open: Option<(Spot, usize)> = None;
-    for window in chosen {
-        ids.clear();
-        ids.push(OPEN);
-        ids.extend(pieces[window.clone()].iter().map(|piece| piece.id));
-        ids.push(CLOSE);
-        let output = model.encoder.run(&mut scratch, &ids, Some(channel));
-        let score = model.calibration.score(channel, output.window[0], count);
-        reading.score = reading.score.max(score);
-        reading.logit = reading.logit.max(output.window[0]);
-        if score < threshold {
-            continue;
-        }
-        let marked = marked(&output.tokens[1..=window.len()])
-            .map_or(window.clone(), |near| window.start + near.start..window.start + near.end);
-        let spot = Spot { kind: kind(&output.window[1..]), score, span: bytes(&pieces[marked]) };
-        match &mut open {
-            Some((last, end)) if window.start < *end => {
-                *end = window.end;
-                join(last, spot);
+    SCRATCH.with_borrow_mut(|scratch| {
+        for window in chosen {
+            ids.clear();
+            ids.push(OPEN);
+            ids.extend(pieces[window.clone()].iter().map(|piece| piece.id));
+            ids.push(CLOSE);
+            let output = model.encoder.run(scratch, &ids, Some(channel));
+            let score = model.calibration.score(channel, output.window[0], count);
+            reading.score = reading.score.max(score);
+            reading.logit = reading.logit.max(output.window[0]);
+            if score < threshold {
+                continue;
             }
-            _ => reading.spots.extend(open.replace((spot, window.end)).map(|(done, _)| done)),
+            let marked = marked(&output.tokens[1..=window.len()])
+                .map_or(window.clone(), |near| window.start + near.start..window.start + near.end);
+            let spot = Spot { kind: kind(&output.window[1..]), score, span: bytes(&pieces[marked]) };
+            match &mut open {
+                Some((last, end)) if window.start < *end => {
+                    *end = window.end;
+                    join(last, spot);
+                }
+                _ => reading.spots.extend(open.replace((spot, window.end)).map(|(done, _)| done)),
+            }
         }
-    }
+    });
     reading.spots.extend(open.map(|(done, _)| done));
     reading
 }

@@ -68,7 +68,7 @@ impl Vocabulary {
 
     /// The pieces of a text, at most `limit` of them, without [`OPEN`] and [`CLOSE`], appended to `pieces`.
     pub fn tokenise(&self, text: &str, limit: usize, pieces: &mut Vec<Piece>) {
-        let end = pieces.len() + limit;
+        let end = pieces.len().saturating_add(limit);
         let mut word = Word::default();
         for (at, letter) in text.char_indices() {
             let class = class(letter);
