@@ -13,7 +13,7 @@ import rows as data
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path("../../shared/data/injection"))
+    parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path(__file__).parent / "../../shared/data/injection")
     parser.add_argument("--written", type=pathlib.Path, default=pathlib.Path(__file__).parent / "data")
     parser.add_argument("--part", choices=["dev", "test"], default="test")
     options = parser.parse_args()
