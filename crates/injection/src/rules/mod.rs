@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use normalise::{Changes, Normalised};
 pub use parse::Error;
 use regex_automata::meta::Regex;
-use regex_automata::{Input, PatternSet};
+use regex_automata::{Input, MatchKind, PatternSet};
 
 use crate::{Channel, Finding, Kind};
 
@@ -63,7 +63,7 @@ struct Pattern {
 
 impl Pattern {
     fn matches<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
-        let regex = self.regex.get_or_init(|| parse::regex(&[&self.text]).ok());
+        let regex = self.regex.get_or_init(|| parse::regex(&[&self.text], MatchKind::LeftmostFirst).ok());
         regex.iter().flat_map(move |regex| regex.find_iter(text)).map(|found| found.range())
     }
 }
