@@ -76,5 +76,5 @@ train: ## Train the injection detector from its data, some two hours (SHARED=fol
 eval: ## Measure the injection detector on rows that training never saw.
 	@scripts/need.sh cargo gcc $(PYTHON)
 	@$(CARGO) build --release --locked -p sallyport
-	@$(PYTHON) training/held_out.py $(CACHE)/held-out.jsonl
+	@$(PYTHON) training/part.py $(CACHE)/held-out.jsonl
 	@target/release/sallyport inspect --eval $(CACHE)/held-out.jsonl

@@ -1,7 +1,8 @@
 """From logits to scores: the curves and thresholds of crates/injection/model/calibration.json.
 
 Measured with the embedded, quantised model (`cargo run --release -p injection --example logits`) on the rows of `rows.part`
-"dev": sources and pairs that training never saw. How much many windows take off is the value with the best recall at 1 %.
+"dev": sources and pairs that training never saw. Many windows take off as little as keeps clean long documents within
+LONG_CLEAN at the default threshold.
 """
 
 import argparse
@@ -20,26 +21,31 @@ SHARES = (0.001, 0.01, 0.05)
 CHANNELS = ("system", "user", "untrusted", "output")
 
 
+# Share of clean long documents that may be taken for attacks at the default level.
+LONG_CLEAN = 0.03
+DEFAULT = 0.05
 # Share of the attacks in trusted channels that the linear stage may keep from the transformer.
 LOST = 0.02
-# Long documents, put together from rows that training never saw, clean and with one attack among them.
-LONG = 150
+# Long clean documents that nobody trained on: this repository's own sources and pages, but for those that quote attacks.
+LONG = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/**/*.md", "crates/*/src/**/*.rs", "scripts/*", "migrations/**/*.sql"]
+QUOTING = ("crates/injection", "crates/normalise", "redteam", "docs/guards", "docs/inspect", "docs/model-card")
+LONG_LEAST, LONG_MOST = 3_000, 40_000
 
 
 def long_rows(rows):
-    """Documents of 4,000 to 30,000 characters: what many windows do to the highest one is measured on them."""
+    """Each of them clean, and once more with an attack of the rows put at the end of one of its lines."""
     draw = random.Random(7)
-    clean = [row for row in rows if not row["label"] and row["channel"] == "untrusted" and row["lang"] == "en" and not row.get("role")]
     attacks = [row for row in rows if row["label"] and row["channel"] == "untrusted" and row["lang"] == "en"]
+    root = pathlib.Path(__file__).resolve().parent.parent
     made = []
-    for label in [0, 1] * LONG:
-        size, texts = int(4000 * 7.5 ** draw.random()), []
-        while sum(map(len, texts)) < size:
-            texts.append(draw.choice(clean)["text"])
-        if label:
-            texts.insert(draw.randrange(len(texts) + 1), draw.choice(attacks)["text"])
-        made.append({"text": "\n\n".join(texts), "label": label, "channel": "untrusted", "kind": "indirect" if label else "benign",
-                     "source": "long", "lang": "en"})
+    for path in sorted({path for pattern in LONG for path in root.glob(pattern) if path.is_file()}):
+        text = path.read_text(encoding="utf-8")[:LONG_MOST]
+        if len(text) < LONG_LEAST or any(part in str(path) for part in QUOTING):
+            continue
+        row = {"text": text, "label": 0, "channel": "untrusted", "kind": "benign", "source": "long", "lang": "en"}
+        lines = text.split("\n")
+        lines.insert(draw.randrange(len(lines)), draw.choice(attacks)["text"])
+        made += [row, {**row, "text": "\n".join(lines), "label": 1, "kind": "indirect"}]
     return made
 
 
@@ -82,13 +88,16 @@ def main():
     said = logits(options.logits, rows)
     forms = [one["forms"] for one in said]
     tried = {}
-    for many in (0.0, 0.25, 0.5, 0.75, 1.0):
+    for many in (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
         values = joined(forms, many)
-        cut = measure.threshold(values[labels == 0], 0.01)
-        tried[many] = (measure.auc(labels, values), (values[labels == 1] >= cut).mean())
-        print(f"many windows {many}: AUC {tried[many][0]:.4f}, recall at 1 % {tried[many][1]:.3f}; of long documents "
-              f"{(values[long & (labels == 0)] >= cut).mean():.3f} clean and {(values[long & (labels == 1)] >= cut).mean():.3f} attacks reach it")
-    many = max(tried, key=lambda value: tried[value][1])
+        short = values[~long & (labels == 0)]
+        print(f"many windows {many}: AUC {measure.auc(labels, values):.4f}")
+        for share in (0.01, DEFAULT):
+            cut = measure.threshold(short, share)
+            tried[many] = (values[long & (labels == 0)] >= cut).mean()
+            print(f"  at {share}: {(values[labels == 1] >= cut).mean():.3f} of attacks; of long documents {tried[many]:.3f} clean and "
+                  f"{(values[long & (labels == 1)] >= cut).mean():.3f} attacks")
+    many = next((value for value in sorted(tried) if tried[value] <= LONG_CLEAN), max(tried))
     values = joined(forms, many)
     slope, offset = curve(labels, values)
     score = lambda value: 1 / (1 + math.exp(-(slope * value + offset)))
@@ -98,12 +107,13 @@ def main():
     print(f"linear below {low:.3f}: {(linear[trusted & (labels == 0)] < low).mean():.3f} of benign rows in trusted channels are left alone")
     made = {"many_windows": many, "linear_low": round(low, 4)}
     for channel in CHANNELS:
-        own = values[(labels == 0) & (channels == channel)]
-        benign = own if len(own) >= 300 else values[labels == 0]
+        own = values[(labels == 0) & (channels == channel) & ~long]
+        benign = own if len(own) >= 300 else values[(labels == 0) & ~long]
         cuts = [measure.threshold(benign, share) for share in SHARES]
         made[channel] = {"slope": slope, "offset": offset, "thresholds": [round(score(cut), 6) for cut in cuts]}
-        attacks = values[(labels == 1) & (channels == channel)]
-        print(channel, len(benign), "benign", [(share, round(score(cut), 4), round(float((attacks >= cut).mean()), 3)) for share, cut in zip(SHARES, cuts)])
+        attacks = values[(labels == 1) & (channels == channel) & ~long]
+        found = [round(float((attacks >= cut).mean()), 3) if len(attacks) else None for cut in cuts]
+        print(channel, len(benign), "benign", [round(score(cut), 4) for cut in cuts], "recall", found)
     options.out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
