@@ -6,6 +6,8 @@
 
 mod features;
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

@@ -89,12 +89,6 @@ impl RuleSet {
         parse::parse(text)
     }
 
-    /// The rules of [`DEFAULT`].
-    pub fn embedded() -> &'static RuleSet {
-        static EMBEDDED: OnceLock<RuleSet> = OnceLock::new();
-        EMBEDDED.get_or_init(|| RuleSet::parse(DEFAULT).expect("a test reads the default rules"))
-    }
-
     /// Each rule, in the order of the file.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
