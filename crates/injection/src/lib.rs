@@ -8,7 +8,9 @@ pub mod rules;
 pub mod tokenise;
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::rules::RuleSet;
 pub use wire::channel::Channel;
 
 /// What an attack tries to do, in the words of the training data.
@@ -78,19 +80,33 @@ impl Pending<'_> {
     }
 }
 
-/// The detector: immutable, shared by all threads.
-#[derive(Debug)]
-pub struct Detector {}
+/// The detector: immutable, shared by all threads. A copy shares what is large.
+#[derive(Debug, Clone, Default)]
+pub struct Detector {
+    /// Rules in the place of those that are part of the program.
+    rules: Option<Arc<RuleSet>>,
+}
 
 impl Detector {
     /// The detector whose weights are part of this binary.
     pub fn embedded() -> &'static Detector {
-        static EMBEDDED: Detector = Detector {};
+        static EMBEDDED: Detector = Detector { rules: None };
         &EMBEDDED
     }
 
+    /// The same with other rules.
+    pub fn with_rules(&self, rules: RuleSet) -> Detector {
+        Detector { rules: Some(Arc::new(rules)) }
+    }
+
     /// The cheap stages. `threshold` is the score from which findings are reported.
-    pub fn glance<'t>(&self, text: &'t str, channel: Channel, _threshold: f32) -> Glance<'t> {
+    pub fn glance<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
+        let rules = self.rules.as_deref().unwrap_or_else(|| RuleSet::embedded());
+        let mut findings = rules.find(text, &normalise::normalise(text), channel);
+        findings.retain(|finding| finding.score >= threshold);
+        if let Some(best) = findings.first() {
+            return Glance::Sure(Judgement { score: best.score, findings, partly: false });
+        }
         Glance::Unsure(Pending { text: text.into(), channel })
     }
 

@@ -73,14 +73,14 @@ pub(crate) async fn ask(
 
 async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f32) -> Result<Reading, Refusal> {
     let Question { text, channel } = question;
-    let (guards, detector) = (&gate.guards, gate.guards.detector);
+    let (guards, detector) = (&gate.guards, gate.guards.detector());
     if text.len() < OFF_THREAD_BYTES
         && let Glance::Sure(judgement) = detector.glance(&text, channel, threshold)
     {
         return Ok(Reading::of(&text, judgement));
     }
     let (bytes, windows) = (text.len(), guards.limits.windows_max);
-    let read = Box::new(move || vec![Reading::read(detector, &text, channel, threshold, windows)]);
+    let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
     let submitted = guards.pool.submit(whose, vec![Task { bytes, read }]);
     let readings = match submitted {
         Ok(awaited) => awaited.within(guards.limits.read_time_max).await,

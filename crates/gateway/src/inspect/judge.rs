@@ -1,5 +1,7 @@
 //! The transformer reads what the cheap stages left, and the request gets its verdict.
 
+use std::sync::Arc;
+
 use injection::Channel;
 use store::{GuardMode, OnFailure};
 
@@ -45,18 +47,19 @@ impl Case {
                 rest.push((at, text, channel, threshold));
                 continue;
             }
-            let (bytes, detector) = (text.len(), gate.guards.detector);
-            let read = Box::new(move || vec![Reading::read(detector, &text, channel, threshold, windows)]);
+            let (bytes, detector) = (text.len(), Arc::clone(&self.detector));
+            let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
             tasks.push(Task { bytes, read });
             order.push(at);
         }
         if !rest.is_empty() {
             order.extend(rest.iter().map(|(at, ..)| *at));
-            let (bytes, detector) = (rest.iter().map(|(_, text, ..)| text.len()).sum(), gate.guards.detector);
+            let detector = Arc::clone(&self.detector);
+            let bytes = rest.iter().map(|(_, text, ..)| text.len()).sum();
             let read = move || {
                 let read = |(_, text, channel, threshold): (usize, String, Channel, f32)| Reading {
                     partly: true,
-                    ..Reading::read(detector, &text, channel, threshold, 0)
+                    ..Reading::read(&detector, &text, channel, threshold, 0)
                 };
                 rest.into_iter().map(read).collect()
             };
