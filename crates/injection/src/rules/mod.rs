@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use normalise::{Changes, Normalised};
 pub use parse::Error;
 use regex_automata::meta::Regex;
-use regex_automata::{Input, PatternSet};
+use regex_automata::{Input, MatchKind, PatternSet};
 
 use crate::{Channel, Finding, Kind};
 
@@ -22,8 +22,23 @@ use crate::{Channel, Finding, Kind};
 pub const DEFAULT: &str = include_str!("../../rules/default.toml");
 /// Findings told of one text; a text full of them says no more with a thousand.
 pub const FINDINGS_MAX: usize = 64;
-/// Bytes behind a match within which the quotation mark before it must be closed again.
+/// Bytes before a match within which a citation begins, and bytes behind it within which it must end.
+const LEAD_BYTES_MAX: usize = 60;
 const QUOTATION_BYTES_MAX: usize = 200;
+/// Marks that open a citation, with those that close it.
+const MARKS: [(char, char); 11] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('“', '”'),
+    ('”', '”'),
+    ('„', '“'),
+    ('‘', '’'),
+    ('«', '»'),
+    ('»', '«'),
+    ('「', '」'),
+    ('『', '』'),
+];
 
 /// A set of rules, ready to be matched.
 #[derive(Debug)]
@@ -63,7 +78,7 @@ struct Pattern {
 
 impl Pattern {
     fn matches<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
-        let regex = self.regex.get_or_init(|| parse::regex(&[&self.text]).ok());
+        let regex = self.regex.get_or_init(|| parse::regex(&[&self.text], MatchKind::LeftmostFirst).ok());
         regex.iter().flat_map(move |regex| regex.find_iter(text)).map(|found| found.range())
     }
 }
@@ -127,21 +142,24 @@ impl RuleSet {
     }
 }
 
-/// Whether a match begins right behind a quotation mark that is closed soon after its end.
+/// Whether prose cites a match: a quotation mark is opened shortly before it and closed soon after its end. A straight
+/// mark behind a sign of JSON, CSV or code opens a string, which cites nothing.
 fn is_quoted(text: &str, range: &Range<usize>) -> bool {
-    let close = match text[..range.start].chars().next_back() {
-        Some('"') => '"',
-        Some('\'') => '\'',
-        Some('`') => '`',
-        Some('“' | '”') => '”',
-        Some('„') => '“',
-        Some('‘' | '’') => '’',
-        Some('«') => '»',
-        Some('»') => '«',
-        Some('「') => '」',
-        Some('『') => '』',
-        _ => return false,
+    let from = text.ceil_char_boundary(range.start.saturating_sub(LEAD_BYTES_MAX));
+    let lead = text[from..range.start].rsplit('\n').next().unwrap_or_default();
+    let Some((at, mark)) = lead.char_indices().rev().find(|(_, symbol)| MARKS.iter().any(|(open, _)| open == symbol))
+    else {
+        return false;
+    };
+    let before = text[..range.start - lead.len() + at].chars().next_back();
+    let opens = match mark {
+        '"' | '\'' | '`' => {
+            let sign = text[..range.start - lead.len() + at].trim_end_matches(' ').chars().next_back();
+            before.is_none_or(|symbol| symbol.is_whitespace() || symbol == '(')
+                && !sign.is_some_and(|sign| ":,=[{".contains(sign))
+        }
+        _ => true,
     };
     let end = text.floor_char_boundary(range.end + QUOTATION_BYTES_MAX.min(text.len() - range.end));
-    text[range.end..end].contains(close)
+    opens && MARKS.iter().any(|(open, close)| *open == mark && text[range.end..end].contains(*close))
 }

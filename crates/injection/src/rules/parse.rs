@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use normalise::{Change, Changes, normalise};
+use regex_automata::MatchKind;
 use regex_automata::meta::{BuildError, Config, Regex};
 use regex_automata::util::syntax;
 use serde::Deserialize;
@@ -64,11 +65,14 @@ struct Written {
     ignores: Vec<String>,
 }
 
-/// Compiles patterns, folding case, so that each is matched in linear time.
-pub(super) fn regex(patterns: &[&str]) -> Result<Regex, BuildError> {
+/// Compiles patterns, folding case, so that each is matched in linear time. To tell which of many match at all, every
+/// match must count; to tell where one does, the first.
+pub(super) fn regex(patterns: &[&str], kind: MatchKind) -> Result<Regex, BuildError> {
     Regex::builder()
         .syntax(syntax::Config::new().case_insensitive(true))
-        .configure(Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(MEMORY_BYTES))
+        .configure(
+            Config::new().match_kind(kind).nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(MEMORY_BYTES),
+        )
         .build_many(patterns)
 }
 
@@ -114,7 +118,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
     }
     let patterns: Vec<&str> =
         rules.iter().flat_map(|rule| &rule.patterns).map(|pattern| pattern.text.as_str()).collect();
-    let all = regex(&patterns)
+    let all = regex(&patterns, MatchKind::All)
         .map_err(|error| start.error(format!("the patterns together: {error}"), "use fewer or simpler ones"))?;
     let owners = rules.iter().enumerate().flat_map(|(index, rule)| rule.patterns.iter().map(move |_| index)).collect();
     let set = RuleSet { rules, all, owners };
@@ -187,16 +191,16 @@ fn pattern(written: &Spanned<String>, text: &str) -> Result<Pattern, Error> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(place.error(format!("a pattern of more than {PATTERN_BYTES_MAX} bytes"), "split it"));
     }
-    let compiled = regex(&[pattern]).map_err(|error| {
+    // Their search could not be one step a byte.
+    if pattern.contains(r"\b") && !pattern.contains(r"(?-u:\b)") || pattern.contains(r"\B") {
+        return Err(place.error(r"a word boundary of Unicode", r"write (?-u:\b), a boundary of ASCII words"));
+    }
+    let compiled = regex(&[pattern], MatchKind::LeftmostFirst).map_err(|error| {
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         place.error(format!("the pattern: {cause}"), "see the syntax of Rust's regex crate")
     })?;
     if compiled.is_match("") {
         return Err(place.error("a pattern that matches nothing at all", "require at least one character"));
-    }
-    // Their search could not be one step a byte.
-    if pattern.contains(r"\b") && !pattern.contains(r"(?-u:\b)") || pattern.contains(r"\B") {
-        return Err(place.error(r"a word boundary of Unicode", r"write (?-u:\b), a boundary of ASCII words"));
     }
     Ok(Pattern { text: pattern.clone(), regex: OnceLock::new() })
 }
