@@ -101,8 +101,8 @@ impl Detector {
 
     /// The cheap stages. `threshold` is the score from which findings are reported.
     pub fn glance<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
-        let rules = self.rules.as_deref().unwrap_or_else(|| RuleSet::embedded());
-        let mut findings = rules.find(text, &normalise::normalise(text), channel);
+        let find = |rules: &Arc<RuleSet>| rules.find(text, &normalise::normalise(text), channel);
+        let mut findings = self.rules.as_ref().map(find).unwrap_or_default();
         findings.retain(|finding| finding.score >= threshold);
         if let Some(best) = findings.first() {
             return Glance::Sure(Judgement { score: best.score, findings, partly: false });
