@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::Se
 use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderValue;
+use injection::Detector;
 use ledger::Ledger;
 use pricing::Prices;
 use store::{Clock, Directory, KeyEntry, KeyUse, Owners};
@@ -142,6 +143,8 @@ pub struct Parts {
     pub log: RequestLog,
     /// Where alarms go in.
     pub alarms: Alarms,
+    /// What finds injections.
+    pub detector: Arc<Detector>,
 }
 
 /// The gate.
@@ -191,7 +194,7 @@ impl Gate {
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
         let workers = parts.settings.workers.max(1);
         Ok(Arc::new(Gate {
-            guards: Guards::start(&parts.settings.guards)?,
+            guards: Guards::start(&parts.settings.guards, parts.detector)?,
             uses: std::iter::repeat_with(UseBook::default).take(workers).collect(),
             owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
             bodies: BodyBudget::new(parts.settings.limits.body_memory_bytes_max),
@@ -229,6 +232,11 @@ impl Gate {
     /// Waits until what was learnt of object owners is on disk, for a few seconds; whether it is. Called at a stop.
     pub async fn settle(&self) -> bool {
         self.owners.settle().await
+    }
+
+    /// Puts another detector in force, from the next text on.
+    pub fn put_detector(&self, detector: Arc<Detector>) {
+        self.guards.put(detector);
     }
 
     /// Takes over what was counted of keys' uses since the last time.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use injection::Channel;
+use injection::{Channel, Detector};
 use store::{GuardMode, GuardSettings, OnFailure, Project};
 use tokio::task::JoinHandle;
 use wire::endpoint::Opens;
@@ -93,6 +93,10 @@ struct Case {
     project: Arc<Project>,
     body: Bytes,
     teller: Teller,
+    /// What judges it from its first text to its last.
+    detector: Arc<Detector>,
+    /// What its remembered scores depend on.
+    generation: u64,
     began: Instant,
 }
 
@@ -110,11 +114,15 @@ pub(crate) async fn inspect(
     let Some(project) = resolved.project().filter(|project| is_inspected(resolved, &prepared, &project.guards)) else {
         return Ok(Cleared { prepared, awaited: None });
     };
+    // Read in front of the detector: see `Guards::put`.
+    let generation = gate.guards.generation(&project.id);
     let case = Case {
         gate: Arc::clone(gate),
         project: Arc::clone(project),
         body: prepared.whole.clone(),
         teller: Teller::of(resolved, record),
+        detector: gate.guards.detector(),
+        generation,
         began: Instant::now(),
     };
     let (case, mut looked) = if case.body.len() < OFF_THREAD_BYTES {

@@ -24,6 +24,7 @@ mod money;
 mod price;
 mod project;
 mod provider;
+mod rules_file;
 mod scan;
 mod serve;
 mod service_account;

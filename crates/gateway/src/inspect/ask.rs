@@ -3,6 +3,7 @@
 //! Takes and gives what a line of `sallyport inspect --jsonl` does. Promises: bounded like every text of a request, and by
 //! the same queue; nothing is kept or told, whatever is found.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use wire::refusal::{Reason, Refusal};
 
 use super::OFF_THREAD_BYTES;
 use super::guards::score;
-use super::pool::Task;
+use super::pool::{Failure, Task};
 use super::reading::{Found, Reading, kind_word};
 use super::verdict::unjudged;
 use crate::answer::Answer;
@@ -49,7 +50,10 @@ pub(crate) async fn ask(
     let threshold = gate.guards.threshold(said, question.channel);
     gate.metrics.guards.texts(question.channel.as_str(), "asked", 1);
     let whose = project.map_or_else(|| ProjectId::new(ADMINS), |project| project.id.clone());
-    let reading = judge(gate, &whose, question, score(threshold)).await?;
+    let reading = judge(gate, &whose, question, score(threshold)).await.map_err(|failure| {
+        gate.metrics.guards.failed(failure.word());
+        unjudged(failure)
+    })?;
     let found = |found: &Found| {
         let mut shown = json!({
             "kind": kind_word(found.kind), "score": decimal(found.score), "start": found.start, "end": found.end,
@@ -71,25 +75,21 @@ pub(crate) async fn ask(
     Ok(response)
 }
 
-async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f32) -> Result<Reading, Refusal> {
+async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f32) -> Result<Reading, Failure> {
     let Question { text, channel } = question;
-    let (guards, detector) = (&gate.guards, gate.guards.detector);
-    if text.len() < OFF_THREAD_BYTES
-        && let Glance::Sure(judgement) = detector.glance(&text, channel, threshold)
-    {
-        return Ok(Reading::of(&text, judgement));
+    let (guards, detector) = (&gate.guards, gate.guards.detector());
+    if text.len() < OFF_THREAD_BYTES {
+        let glance = || match detector.glance(&text, channel, threshold) {
+            Glance::Sure(judgement) => Some(Reading::of(&text, judgement)),
+            Glance::Unsure(_) => None,
+        };
+        if let Some(reading) = catch_unwind(AssertUnwindSafe(glance)).map_err(|_| Failure::Failed)? {
+            return Ok(reading);
+        }
     }
     let (bytes, windows) = (text.len(), guards.limits.windows_max);
-    let read = Box::new(move || vec![Reading::read(detector, &text, channel, threshold, windows)]);
-    let submitted = guards.pool.submit(whose, vec![Task { bytes, read }]);
-    let readings = match submitted {
-        Ok(awaited) => awaited.within(guards.limits.read_time_max).await,
-        Err(failure) => Err(failure),
-    };
-    let readings = readings.map_err(|failure| {
-        gate.metrics.guards.failed(failure.word());
-        unjudged(failure)
-    })?;
+    let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
+    let readings = guards.pool.submit(whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await?;
     Ok(readings.into_iter().next().unwrap_or_default())
 }
 

@@ -1,7 +1,10 @@
 //! What all requests share that are inspected: the detector, its threads, what was judged before.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use arc_swap::ArcSwap;
 use extract::Memory;
 use injection::{Channel, Detector, Level};
 use store::{ProjectId, Threshold};
@@ -11,7 +14,9 @@ use crate::settings::GuardLimits;
 
 /// The guards of a process.
 pub(crate) struct Guards {
-    pub(crate) detector: &'static Detector,
+    detector: ArcSwap<Detector>,
+    /// How many detectors there were before it.
+    version: AtomicU64,
     pub(crate) pool: Pool,
     /// Scores of texts that were judged before.
     pub(crate) memory: Memory,
@@ -24,10 +29,12 @@ impl Guards {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub(crate) fn start(limits: &GuardLimits) -> std::io::Result<Guards> {
+    pub(crate) fn start(limits: &GuardLimits, detector: Arc<Detector>) -> std::io::Result<Guards> {
+        extract::prepare();
         let room = Room { texts_max: limits.queue_max, bytes_max: limits.queue_bytes_max };
         Ok(Guards {
-            detector: Detector::embedded(),
+            detector: ArcSwap::new(detector),
+            version: AtomicU64::new(0),
             pool: Pool::start(limits.threads, room)?,
             memory: Memory::new(limits.remembered_max),
             hashing: RandomState::new(),
@@ -35,9 +42,23 @@ impl Guards {
         })
     }
 
-    /// What a remembered score depends on beside its text: what one project's texts came to tells another nothing.
+    /// The detector in force.
+    pub(crate) fn detector(&self) -> Arc<Detector> {
+        self.detector.load_full()
+    }
+
+    /// Puts another detector in force. What the one before said is not remembered any more.
+    pub(crate) fn put(&self, detector: Arc<Detector>) {
+        self.detector.store(detector);
+        // Behind the swap, and read in front of the detector: what the one before said is never noted under the next
+        // version.
+        self.version.fetch_add(1, SeqCst);
+    }
+
+    /// What a remembered score depends on beside its text: the detector; and what one project's texts came to tells
+    /// another nothing.
     pub(crate) fn generation(&self, project: &ProjectId) -> u64 {
-        self.hashing.hash_one(project)
+        self.hashing.hash_one((project, self.version.load(SeqCst)))
     }
 
     /// The score from which on something is a finding, in millionths: as settings say it, and as it is compared.
@@ -49,7 +70,7 @@ impl Guards {
             Threshold::OneInHundred => Level::OneInHundred,
             Threshold::FiveInHundred => Level::FiveInHundred,
         };
-        let score = f64::from(self.detector.threshold(level, channel).clamp(0.0, 1.0));
+        let score = f64::from(self.detector.load().threshold(level, channel).clamp(0.0, 1.0));
         // Within its bounds, as the score is.
         (score * f64::from(Threshold::SCORE_MAX)).round() as u32
     }

@@ -1,5 +1,7 @@
 //! The transformer reads what the cheap stages left, and the request gets its verdict.
 
+use std::sync::Arc;
+
 use injection::Channel;
 use store::{GuardMode, OnFailure};
 
@@ -30,14 +32,14 @@ impl Case {
         self.ruled(looked, readings).await
     }
 
-    /// What the threads are to read, and which text each reading is of. The newest texts come first; those for which there
-    /// are no windows left are judged by the cheap stages alone, all in one.
+    /// What the threads are to read, and which text each reading is of. Texts for which there are no windows left are judged
+    /// by the cheap stages alone, all in one.
     fn tasks(&self, unsure: &mut [Unsure]) -> (Vec<Task>, Vec<usize>) {
-        let (gate, mut left) = (&self.gate, self.gate.guards.limits.windows_max);
+        let gate = &self.gate;
+        let needs: Vec<usize> = unsure.iter().map(|unsure| 1 + unsure.text.len() / WINDOW_BYTES).collect();
+        let windows = share(gate.guards.limits.windows_max, &needs);
         let (mut tasks, mut order, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, unsure) in unsure.iter_mut().enumerate().rev() {
-            let windows = left.min(1 + unsure.text.len() / WINDOW_BYTES);
-            left -= windows;
+        for ((at, unsure), windows) in unsure.iter_mut().enumerate().zip(windows) {
             let (text, channel) = (std::mem::take(&mut unsure.text), unsure.spot.channel);
             let threshold = score(unsure.threshold);
             gate.metrics.guards.texts(channel.as_str(), if windows == 0 { "unread" } else { "read" }, 1);
@@ -45,18 +47,19 @@ impl Case {
                 rest.push((at, text, channel, threshold));
                 continue;
             }
-            let (bytes, detector) = (text.len(), gate.guards.detector);
-            let read = Box::new(move || vec![Reading::read(detector, &text, channel, threshold, windows)]);
+            let (bytes, detector) = (text.len(), Arc::clone(&self.detector));
+            let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
             tasks.push(Task { bytes, read });
             order.push(at);
         }
         if !rest.is_empty() {
             order.extend(rest.iter().map(|(at, ..)| *at));
-            let (bytes, detector) = (rest.iter().map(|(_, text, ..)| text.len()).sum(), gate.guards.detector);
+            let detector = Arc::clone(&self.detector);
+            let bytes = rest.iter().map(|(_, text, ..)| text.len()).sum();
             let read = move || {
                 let read = |(_, text, channel, threshold): (usize, String, Channel, f32)| Reading {
                     partly: true,
-                    ..Reading::read(detector, &text, channel, threshold, 0)
+                    ..Reading::read(&detector, &text, channel, threshold, 0)
                 };
                 rest.into_iter().map(read).collect()
             };
@@ -128,5 +131,47 @@ impl Case {
         };
         let blocks = self.mode(spot.channel) == GuardMode::Block;
         Some(Placed { place, channel: spot.channel, hash, found, blocks })
+    }
+}
+
+/// Shares windows among texts: each gets what it needs as long as no other has less for it. Where there are more texts
+/// than windows, the newest get one each.
+fn share(windows_max: usize, needs: &[usize]) -> Vec<usize> {
+    let mut shares = vec![0; needs.len()];
+    let first = needs.len().saturating_sub(windows_max);
+    let mut by_need: Vec<usize> = (first..needs.len()).collect();
+    by_need.sort_by_key(|at| needs[*at]);
+    let (mut left, mut texts) = (windows_max, by_need.len());
+    for at in by_need {
+        shares[at] = needs[at].min(left / texts);
+        left -= shares[at];
+        texts -= 1;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_long_text_does_not_take_the_others_windows() {
+        assert_eq!(share(64, &[1, 10_000, 2]), [1, 61, 2]);
+        assert_eq!(share(64, &[100, 1, 100]), [31, 1, 32]);
+        assert_eq!(share(3, &[5, 5, 5, 5, 5]), [0, 0, 1, 1, 1]);
+        assert_eq!(share(64, &[]), [0; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn windows_are_shared_to_the_last(windows in 1..200_usize, needs in prop::collection::vec(1..300_usize, 0..300)) {
+            let shares = share(windows, &needs);
+            let (given, needed): (usize, usize) = (shares.iter().sum(), needs.iter().sum());
+            prop_assert!(shares.iter().zip(&needs).all(|(share, need)| share <= need));
+            prop_assert!(given <= windows);
+            prop_assert!(needs.len() > windows || given == windows.min(needed), "{} of {}", given, windows);
+        }
     }
 }

@@ -140,13 +140,13 @@ impl Case {
             return Some("allowed");
         }
         let threshold = guards.threshold(threshold, channel);
-        let key = guards.memory.key(channel, &text.text, guards.generation(&self.project.id));
+        let key = guards.memory.key(channel, &text.text, self.generation);
         // What was found is read again: somebody wants to know where.
         if guards.memory.recall(key).is_some_and(|known| known < score(threshold)) {
             return Some("remembered");
         }
         let spot = Spot { channel, at: text.at.start, part: text.part };
-        match guards.detector.glance(&text.text, channel, score(threshold)) {
+        match self.detector.glance(&text.text, channel, score(threshold)) {
             Glance::Sure(judgement) => {
                 guards.memory.note(key, judgement.score);
                 looked.note(spot, Reading::of(&text.text, judgement));

@@ -247,46 +247,113 @@ fn guards_that_are_overloaded_refuse_what_they_would_block() {
     assert_eq!(world.metric("sallyport_guard_failures_total{failure=\"overloaded\"}"), 3);
 }
 
-#[test]
-fn in_parallel_the_answer_waits_for_the_verdict_and_so_does_the_money() {
-    let world = World::new();
-    world.limit(&world.project_id, 10_000);
-    world.guard(&json!({"untrusted": {"mode": "block"}, "parallel": true}));
-    // So much that nobody has read it before the call is under way.
-    let much = "The museum opens at nine and closes at six. ".repeat(100_000);
-    for (stream, delay_head_ms) in [(false, 0), (false, 300), (true, 0), (true, 300)] {
-        let key = format!("{stream}{delay_head_ms}");
-        for tool in [ATTACK, "It is sunny."] {
-            let mut body = conversation(tool, HARMLESS);
-            let more = json!({"role": "tool", "tool_call_id": "call_2", "content": format!("{key}{tool}{much}")});
-            body["messages"].as_array_mut().expect("a list").insert(3, more);
-            body["stream"] = json!(stream);
-            let before = world.upstream.billing().requests;
-            world.upstream.script(Script { delay_head_ms, ..Script::default() });
-            let answer = world.post_with(CHAT, &body, &[("Idempotency-Key", &format!("{key}{}", tool == ATTACK))]);
-            world.upstream.wait_for_billing(|billing| billing.requests > before);
-            if tool == ATTACK {
-                // It was called all the same; its answer is nobody's, and not kept: the same call again is another one.
-                expect_blocked(&answer);
-                expect_blocked(&world.post_with(CHAT, &body, &[("Idempotency-Key", &format!("{key}true"))]));
-            } else {
-                assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"));
-                assert!(answer.is_whole && !answer.body.is_empty());
-            }
-        }
-    }
-    // What was called is charged, refused or not, and nothing else is.
+/// Waits until nothing is held, and holds what is charged against what the upstream billed.
+fn expect_all_charged(world: &World) -> u64 {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !world.holds().is_empty() {
         assert!(Instant::now() < deadline, "{:?}", world.holds());
         std::thread::sleep(Duration::from_millis(20));
     }
-    let billing = world.upstream.wait_for_billing(|billing| billing.requests >= 8);
+    let billing = world.upstream.wait_for_billing(|_| true);
     world.expect_charged(&world.project_id, &sum(&billing.billed));
+    billing.requests
+}
+
+#[test]
+fn in_parallel_the_answer_waits_for_the_verdict_and_so_does_the_money() {
+    let world = World::new();
+    world.limit(&world.project_id, 10_000);
+    world.guard(&json!({"untrusted": {"mode": "block"}, "parallel": true}));
+    for (stream, delay_head_ms) in [(false, 0), (false, 300), (true, 0), (true, 300)] {
+        let script = || world.upstream.script(Script { delay_head_ms, ..Script::default() });
+        let key = format!("{stream}{delay_head_ms}");
+        let (mut harmless, mut attacked) =
+            (conversation(&key, HARMLESS), conversation(&format!("{key} {ATTACK}"), HARMLESS));
+        (harmless["stream"], attacked["stream"]) = (json!(stream), json!(stream));
+        for _ in 0..2 {
+            script();
+            let answer = world.post_with(CHAT, &harmless, &[("Idempotency-Key", &key)]);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert!(answer.is_whole && !answer.body.is_empty());
+        }
+        // What was refused is not kept: the same call again is refused again.
+        for _ in 0..2 {
+            script();
+            expect_blocked(&world.post_with(CHAT, &attacked, &[("Idempotency-Key", &format!("{key} attacked"))]));
+        }
+    }
+    assert!(expect_all_charged(&world) >= 4, "the harmless ones, each once");
     // Without it, nothing is called for what is refused.
     world.guard(&json!({"parallel": false}));
+    let before = world.upstream.billing().requests;
     expect_blocked(&world.post(CHAT, &conversation(ATTACK, HARMLESS)));
-    assert_eq!(world.upstream.billing().requests, billing.requests);
+    assert_eq!(world.upstream.billing().requests, before);
+}
+
+#[test]
+fn in_parallel_an_answer_that_is_there_already_is_not_given_to_who_is_refused() {
+    // So much that nobody can read it in that time.
+    let body = conversation(&"The museum opens at nine and closes at six. ".repeat(100_000), HARMLESS);
+    let world = World::with("[guards]\nread_time_max = 0.002\n");
+    world.limit(&world.project_id, 10_000);
+    world.guard(&json!({"untrusted": {"mode": "block"}, "parallel": true}));
+    for stream in [false, true] {
+        let mut body = body.clone();
+        body["stream"] = json!(stream);
+        let answer = world.post(CHAT, &body);
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"));
+        assert_eq!(verdict(&answer), "block; failed=late");
+    }
+    assert_eq!(expect_all_charged(&world), 2, "each was called, and is charged for what it cost");
+    // What nobody would refuse goes the same way, and gets its answer.
+    world.guard(&json!({"untrusted": {"mode": "observe"}, "parallel": false}));
+    let answer = world.post(CHAT, &body);
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass; failed=late"));
+}
+
+#[test]
+fn rules_are_the_operator_s_and_change_while_the_gate_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rules.toml");
+    let write = |word: &str| {
+        let text = format!(
+            "[[rule]]\nname = \"of-{word}\"\nkind = \"direct\"\nchannels = [\"user\"]\nscore = 0.99\nwhy = \"a test\"\npatterns = [\"{word}\"]\nmatches = [\"to {word}\"]\nignores = [\"to Paris\"]\n"
+        );
+        std::fs::write(&path, text).expect("written");
+    };
+    write("zanzibar");
+    let world = World::with(&format!("[guards]\nrules_file = {path:?}\n"));
+    let of = |place: &str| {
+        let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": format!("Tell me about {place}.")}]});
+        verdict(&world.post(CHAT, &body)).to_owned()
+    };
+    let found = "observe; found=direct; in=user";
+    assert_eq!((of("Zanzibar").as_str(), of("Timbuktu").as_str()), (found, "pass"));
+    write("timbuktu");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while of("Timbuktu") == "pass" {
+        assert!(Instant::now() < deadline, "{}", world.diagnostics());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!((of("Zanzibar").as_str(), of("Timbuktu").as_str()), ("pass", found), "nothing of before is remembered");
+    std::fs::write(&path, "[[rule]]\nname = 5").expect("written");
+    while !world.diagnostics().contains("the rules before stay in force") {
+        assert!(Instant::now() < deadline, "{}", world.diagnostics());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(of("Timbuktu"), found);
+    // A gate does not start on what it cannot read.
+    let config = folder.path().join("sallyport.toml");
+    std::fs::write(&config, format!("[guards]\nrules_file = {path:?}\n")).expect("written");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sallyport"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&config)
+        .arg("--data")
+        .arg(folder.path().join("data"));
+    let refused = command.env_clear().output().expect("it runs");
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && words.contains("guards.rules_file"), "{words}");
 }
 
 #[test]
