@@ -11,6 +11,7 @@ mod finding;
 mod harden;
 mod hold;
 mod incident;
+mod inspect;
 mod key;
 mod key_delivery;
 mod key_watch;
@@ -22,6 +23,7 @@ mod money;
 mod price;
 mod project;
 mod provider;
+mod redteam;
 mod scan;
 mod serve;
 mod service_account;
@@ -103,6 +105,10 @@ enum Command {
     Admin(admin::Admin),
     /// Find exposed keys in files, archives and git history; works offline.
     Scan(scan::Scan),
+    /// Judge texts with the prompt-injection detector, or measure it; works offline.
+    Inspect(inspect::Inspect),
+    /// Attack your own project's model through a running gate, and see what got through.
+    Redteam(redteam::Redteam),
 }
 
 fn main() -> ExitCode {
@@ -124,6 +130,8 @@ fn main() -> ExitCode {
         Command::Vault(vault) => vault.run(),
         Command::Admin(admin) => admin.run(),
         Command::Scan(scan) => return scan.run(),
+        Command::Inspect(inspect) => return inspect.run(),
+        Command::Redteam(redteam) => return redteam.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
