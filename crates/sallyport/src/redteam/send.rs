@@ -51,12 +51,11 @@ impl Target {
         let mut waits = WAITS.iter();
         loop {
             let answer = tokio::time::timeout(CALL_TIME_MAX, self.once(body)).await;
-            let (status, answer) = match answer {
+            let (is_busy, answer) = match answer {
                 Err(_) => return Answer::Failed(format!("no answer within {} s", CALL_TIME_MAX.as_secs())),
                 Ok(Err(error)) => return Answer::Failed(format!("{error:#}")),
                 Ok(Ok(answer)) => answer,
             };
-            let is_busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             match waits.next() {
                 Some(wait) if is_busy => tokio::time::sleep(*wait).await,
                 _ => return answer,
@@ -64,7 +63,8 @@ impl Target {
         }
     }
 
-    async fn once(&self, body: &Value) -> Result<(StatusCode, Answer)> {
+    /// An answer, and whether it is worth asking again later.
+    async fn once(&self, body: &Value) -> Result<(bool, Answer)> {
         let request = Request::post(self.uri.clone())
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key.expose()))
             .header(header::CONTENT_TYPE, "application/json")
@@ -74,10 +74,13 @@ impl Target {
         let status = response.status();
         let verdict = response.headers().get("x-sallyport-verdict");
         let noticed = verdict.is_some_and(|verdict| !verdict.as_bytes().starts_with(b"pass"));
+        // A limit that is spent stays so for long, and the gate says it.
+        let is_final = response.headers().get("x-should-retry").is_some_and(|retry| retry.as_bytes() == b"false");
+        let is_busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) && !is_final;
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("the answer broke off or is too long: {error}"))?.to_bytes();
         let json: Value = serde_json::from_slice(&body).with_context(|| format!("status {status} without JSON"))?;
-        Ok((status, read(status, &json, noticed)))
+        Ok((is_busy, read(status, &json, noticed)))
     }
 }
 
