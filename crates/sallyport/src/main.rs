@@ -13,6 +13,7 @@ mod guard;
 mod harden;
 mod hold;
 mod incident;
+mod inspect;
 mod key;
 mod key_delivery;
 mod key_watch;
@@ -24,6 +25,7 @@ mod money;
 mod price;
 mod project;
 mod provider;
+mod redteam;
 mod rules_file;
 mod scan;
 mod serve;
@@ -108,6 +110,10 @@ enum Command {
     Admin(admin::Admin),
     /// Find exposed keys in files, archives and git history; works offline.
     Scan(scan::Scan),
+    /// Judge texts with the prompt-injection detector, or measure it; works offline.
+    Inspect(inspect::Inspect),
+    /// Attack your own project's model through a running gate, and see what got through.
+    Redteam(redteam::Redteam),
 }
 
 fn main() -> ExitCode {
@@ -130,6 +136,8 @@ fn main() -> ExitCode {
         Command::Vault(vault) => vault.run(),
         Command::Admin(admin) => admin.run(),
         Command::Scan(scan) => return scan.run(),
+        Command::Inspect(inspect) => return inspect.run(),
+        Command::Redteam(redteam) => return redteam.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
