@@ -17,6 +17,7 @@ mod fidelity;
 mod growth;
 mod holding;
 mod idempotency;
+mod inspect;
 mod keys;
 mod limits;
 mod lives;
