@@ -167,9 +167,9 @@ fn answer_lines(path: &PathBuf, settings: Settings) -> Result<()> {
     let lines = input::Lines::open(path)?;
     let meter = Meter::start(std::io::stdout().is_terminal());
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let judge = |number: usize, line: input::Line| match line.text(settings.channel) {
+    let judge = |line: input::Line| match line.text(settings.channel) {
         Ok((text, channel)) => settings.judge(&text, channel).json(),
-        Err(message) => answer::error(number, &message),
+        Err(message) => answer::error(line.number, &message),
     };
     let written = pipeline::run(lines, settings.threads, judge, &meter, |step| match step {
         pipeline::Step::Done(answer) => writeln!(out, "{answer}"),

@@ -84,7 +84,8 @@ pub(super) fn run(paths: &[PathBuf], settings: Settings) -> Result<Report> {
     let (mut judged, mut problems, mut unusable) = (Vec::new(), Vec::new(), 0);
     for path in paths {
         let lines = Lines::open(path)?;
-        let judge = |number, line| judge(&line, settings).map_err(|why| format!("{}:{number}: {why}", path.display()));
+        let judge =
+            |line: Line| judge(&line, settings).map_err(|why| format!("{}:{}: {why}", path.display(), line.number));
         let read = pipeline::run(lines, settings.threads, judge, &meter, |step| {
             match step {
                 Step::Done(Ok(row)) => judged.push(row),

@@ -14,9 +14,14 @@ use serde::Deserialize;
 /// Bytes of the longest line that is judged.
 pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// One line's bytes, or none if it was too long.
+/// One line.
 #[derive(Debug, PartialEq)]
-pub(super) struct Line(Option<Vec<u8>>);
+pub(super) struct Line {
+    /// Its number in the input, from 1; empty lines count.
+    pub(super) number: usize,
+    /// None if it was too long.
+    bytes: Option<Vec<u8>>,
+}
 
 #[derive(Deserialize)]
 struct Row<'a> {
@@ -29,12 +34,12 @@ struct Row<'a> {
 impl Line {
     /// The line's bytes, or why there are none.
     pub(super) fn bytes(&self) -> Result<&[u8], String> {
-        self.0.as_deref().ok_or_else(|| format!("the line is longer than {LINE_BYTES_MAX} bytes"))
+        self.bytes.as_deref().ok_or_else(|| format!("the line is longer than {LINE_BYTES_MAX} bytes"))
     }
 
     /// Bytes that the line takes in memory.
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, Vec::len)
+        self.bytes.as_ref().map_or(0, Vec::len)
     }
 
     /// The line's text and channel, or why it has none.
@@ -53,26 +58,32 @@ pub(super) fn channel(name: Option<&str>, usual: Channel) -> Result<Channel, Str
 /// The lines of one input that are not empty.
 pub(super) struct Lines {
     input: Box<dyn BufRead + Send>,
+    number: usize,
+}
+
+impl Lines {
+    fn new(input: impl BufRead + Send + 'static) -> Lines {
+        Lines { input: Box::new(input), number: 0 }
+    }
 }
 
 impl Lines {
     /// Opens a file, whose name says whether it is compressed, or with `-` the standard input.
     pub(super) fn open(path: &Path) -> Result<Lines> {
         if path.as_os_str() == "-" {
-            return Ok(Lines { input: Box::new(BufReader::new(io::stdin())) });
+            return Ok(Lines::new(BufReader::new(io::stdin())));
         }
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        let input: Box<dyn BufRead + Send> = match path.extension().is_some_and(|extension| extension == "gz") {
-            true => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(file))),
-            false => Box::new(BufReader::new(file)),
-        };
-        Ok(Lines { input })
+        Ok(match path.extension().is_some_and(|extension| extension == "gz") {
+            true => Lines::new(BufReader::new(flate2::read::MultiGzDecoder::new(file))),
+            false => Lines::new(BufReader::new(file)),
+        })
     }
 
     /// The lines of bytes in memory.
     #[cfg(test)]
     pub(super) fn of(bytes: Vec<u8>) -> Lines {
-        Lines { input: Box::new(io::Cursor::new(bytes)) }
+        Lines::new(io::Cursor::new(bytes))
     }
 
     fn read(&mut self) -> io::Result<Option<Line>> {
@@ -82,12 +93,14 @@ impl Lines {
             if self.input.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
                 return Ok(None);
             }
+            self.number += 1;
+            let number = self.number;
             if line.len() as u64 == most && line.last() != Some(&b'\n') {
                 self.input.skip_until(b'\n')?;
-                return Ok(Some(Line(None)));
+                return Ok(Some(Line { number, bytes: None }));
             }
             if !line.trim_ascii().is_empty() {
-                return Ok(Some(Line(Some(line))));
+                return Ok(Some(Line { number, bytes: Some(line) }));
             }
         }
     }
@@ -113,6 +126,7 @@ mod tests {
     fn blank_lines_are_skipped_and_the_last_needs_no_end() {
         let read = lines(b"{\"text\":\"a\"}\r\n\n  \n{\"text\":\"b\",\"channel\":\"untrusted\",\"label\":1}".to_vec());
         let texts: Vec<_> = read.iter().map(|line| line.text(Channel::User)).collect();
+        assert_eq!(read.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(texts, [Ok(("a".into(), Channel::User)), Ok(("b".into(), Channel::Untrusted))]);
     }
 

@@ -30,7 +30,6 @@ pub(super) enum Step<R> {
 
 /// A line on its way, with the place that waits for its result.
 struct Job<R> {
-    number: usize,
     line: Line,
     result: SyncSender<R>,
 }
@@ -41,11 +40,11 @@ struct Place<R> {
     bytes: usize,
 }
 
-/// Works on all lines. `work` gets a line's number, from 1, and the line.
+/// Works on all lines.
 pub(super) fn run<R: Send>(
     lines: impl Iterator<Item = io::Result<Line>> + Send,
     threads: usize,
-    work: impl Fn(usize, Line) -> R + Sync,
+    work: impl Fn(Line) -> R + Sync,
     meter: &Meter,
     mut tell: impl FnMut(Step<R>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -60,7 +59,7 @@ pub(super) fn run<R: Send>(
                 // The lock is held while waiting, not while working.
                 while let Ok(job) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).recv() } {
                     // Nobody waits any more when the writer has failed.
-                    let _ = job.result.send(work(job.number, job.line));
+                    let _ = job.result.send(work(job.line));
                 }
             });
         }
@@ -78,7 +77,7 @@ fn read<R>(
     places: &SyncSender<io::Result<Place<R>>>,
     room: &Room,
 ) {
-    for (index, line) in lines.enumerate() {
+    for line in lines {
         let line = match line {
             Ok(line) => line,
             Err(error) => {
@@ -89,9 +88,7 @@ fn read<R>(
         let bytes = line.len();
         room.take(bytes);
         let (result, place) = sync_channel(1);
-        if places.send(Ok(Place { result: place, bytes })).is_err()
-            || jobs.send(Job { number: index + 1, line, result }).is_err()
-        {
+        if places.send(Ok(Place { result: place, bytes })).is_err() || jobs.send(Job { line, result }).is_err() {
             return;
         }
     }
@@ -198,7 +195,8 @@ mod tests {
     }
 
     /// Takes longer for some lines than for others.
-    fn work(number: usize, line: Line) -> String {
+    fn work(line: Line) -> String {
+        let number = line.number;
         std::thread::sleep(Duration::from_micros((number * 7919 % 13) as u64 * 50));
         format!("{number}:{}", String::from_utf8_lossy(line.bytes().expect("short")).trim())
     }
@@ -223,7 +221,7 @@ mod tests {
     fn an_answer_is_told_before_the_next_line_is_there() {
         // The second line comes only after the first answer was told to be seen.
         let (answered, wait) = sync_channel::<()>(1);
-        let lines = (0..2).map(|line| {
+        let lines = (0..2).map(move |line| {
             if line == 1 {
                 wait.recv_timeout(Duration::from_secs(20)).expect("the first answer was seen");
             }

@@ -19,6 +19,7 @@ mod growth;
 mod guards;
 mod holding;
 mod idempotency;
+mod inspect;
 mod inspecting;
 mod keys;
 mod limits;
