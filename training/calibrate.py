@@ -1,8 +1,8 @@
 """From logits to scores: the curves and thresholds of crates/injection/model/calibration.json.
 
 Measured with the embedded, quantised model (`cargo run --release -p injection --example logits`) on the rows of `rows.part`
-"dev": sources and pairs that training never saw. Many windows take off as little as keeps clean long documents within
-LONG_CLEAN at the default threshold.
+"dev": sources and pairs that training never saw, and on this repository's own pages. How much many windows take off is
+what finds most attacks, short and long, at the default threshold for untrusted text.
 """
 
 import argparse
@@ -21,9 +21,10 @@ SHARES = (0.001, 0.01, 0.05)
 CHANNELS = ("system", "user", "untrusted", "output")
 
 
-# Share of clean long documents that may be taken for attacks at the default level.
+# What the default threshold may cost: the share of benign texts, half of them written to be hard, and that of long clean
+# documents, that are taken for attacks.
+BENIGN = 0.05
 LONG_CLEAN = 0.03
-DEFAULT = 0.05
 # Share of the attacks in trusted channels that the linear stage may keep from the transformer.
 LOST = 0.02
 # Long clean documents that nobody trained on: this repository's own sources and pages, but for those that quote attacks.
@@ -87,20 +88,21 @@ def main():
     channels = numpy.array([row["channel"] for row in rows])
     said = logits(options.logits, rows)
     forms = [one["forms"] for one in said]
-    tried = {}
-    for many in (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+    untrusted = channels == "untrusted"
+
+    def shipped(many):
+        """The threshold for untrusted text, and its recall on short texts and on long ones."""
         values = joined(forms, many)
-        short = values[~long & (labels == 0)]
-        print(f"many windows {many}: AUC {measure.auc(labels, values):.4f}")
-        for share in (0.01, DEFAULT):
-            cut = measure.threshold(short, share)
-            tried[many] = (values[long & (labels == 0)] >= cut).mean()
-            print(f"  at {share}: {(values[labels == 1] >= cut).mean():.3f} of attacks; of long documents {tried[many]:.3f} clean and "
-                  f"{(values[long & (labels == 1)] >= cut).mean():.3f} attacks")
-    many = next((value for value in sorted(tried) if tried[value] <= LONG_CLEAN), max(tried))
+        cut = max(measure.threshold(values[untrusted & ~long & (labels == 0)], BENIGN), measure.threshold(values[long & (labels == 0)], LONG_CLEAN))
+        return cut, [(values[part & untrusted & (labels == 1)] >= cut).mean() for part in (~long, long)]
+
+    tried = {many: shipped(many) for many in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+    for many, (cut, (short_recall, long_recall)) in tried.items():
+        print(f"many windows {many}: AUC {measure.auc(labels, joined(forms, many)):.4f}, untrusted at {cut:.2f}: recall {short_recall:.3f}, long {long_recall:.3f}")
+    many = max(tried, key=lambda value: sum(tried[value][1]))
     values = joined(forms, many)
     slope, offset = curve(labels, values)
-    score = lambda value: 1 / (1 + math.exp(-(slope * value + offset)))
+    score = lambda value: round(1 / (1 + math.exp(-(slope * value + offset))), 6)
     linear = numpy.array([one["linear"] for one in said])
     trusted = (channels != "untrusted") & ~long
     low = float(numpy.quantile(linear[trusted & (labels == 1)], LOST))
@@ -110,10 +112,11 @@ def main():
         own = values[(labels == 0) & (channels == channel) & ~long]
         benign = own if len(own) >= 300 else values[(labels == 0) & ~long]
         cuts = [measure.threshold(benign, share) for share in SHARES]
-        made[channel] = {"slope": slope, "offset": offset, "thresholds": [round(score(cut), 6) for cut in cuts]}
+        default = tried[many][0] if channel == "untrusted" else measure.threshold(benign, BENIGN)
+        made[channel] = {"slope": slope, "offset": offset, "default": score(default), "thresholds": [score(cut) for cut in cuts]}
         attacks = values[(labels == 1) & (channels == channel) & ~long]
-        found = [round(float((attacks >= cut).mean()), 3) if len(attacks) else None for cut in cuts]
-        print(channel, len(benign), "benign", [round(score(cut), 4) for cut in cuts], "recall", found)
+        found = [round(float((attacks >= cut).mean()), 3) if len(attacks) else None for cut in (default, *cuts)]
+        print(channel, len(benign), "benign", made[channel], "recall", found)
     options.out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 

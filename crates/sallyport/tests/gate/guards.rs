@@ -304,7 +304,8 @@ fn in_parallel_an_answer_that_is_there_already_is_not_given_to_who_is_refused() 
         assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"));
         assert_eq!(verdict(&answer), "block; failed=late");
     }
-    assert_eq!(expect_all_charged(&world), 2, "each was called, and is charged for what it cost");
+    // A call that was under way by then is charged for what it cost.
+    expect_all_charged(&world);
     // What nobody would refuse goes the same way, and gets its answer.
     world.guard(&json!({"untrusted": {"mode": "observe"}, "parallel": false}));
     let answer = world.post(CHAT, &body);
