@@ -1,7 +1,7 @@
 //! `sallyport inspect …`
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -163,7 +163,7 @@ impl Inspect {
 }
 
 /// Answers line by line.
-fn answer_lines(path: &PathBuf, settings: Settings) -> Result<()> {
+fn answer_lines(path: &Path, settings: Settings) -> Result<()> {
     let lines = input::Lines::open(path)?;
     let meter = Meter::start(std::io::stdout().is_terminal());
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
