@@ -31,4 +31,4 @@ echo "== int8"
 "$WORK/venv/bin/python" quantise.py "$WORK/round3" "$MODEL"
 cargo build --quiet --release --locked --package injection --example logits
 "$WORK/venv/bin/python" calibrate.py "$MODEL/calibration.json" --shared "$SHARED" --logits ../target/release/examples/logits
-(cd "$MODEL" && sha256sum encoder.safetensors vocab.txt calibration.json > SHA256SUMS)
+(cd "$MODEL" && sha256sum encoder.safetensors vocab.txt linear.bin calibration.json > SHA256SUMS)

@@ -4,6 +4,9 @@
 //! where they say the same; spans are of the original; time and memory are linear in the text, the transformer's part
 //! bounded by [`Budget`]; no panic on any text; no I/O.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -13,10 +16,13 @@ use normalise::{Normalised, normalise};
 use crate::calibration::{Calibration, Level};
 use crate::encoder::Encoder;
 use crate::linear::{Score, Weights};
-use crate::reading::{self, Model, Reading};
+use crate::reading::{self, Model, Reading, Spot, Task};
 use crate::rules::RuleSet;
 use crate::tokenise::Vocabulary;
 use crate::{Budget, Channel, Finding, Judgement};
+
+/// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
+const WHOLE_BYTES: usize = 256 << 10;
 
 /// The weights of this binary; a test reads every one of these files, so that none can be missing or broken.
 static WEIGHTS: LazyLock<Stages> = LazyLock::new(|| Stages {
@@ -165,13 +171,48 @@ impl Detector {
 
     /// Lets the transformer read one form; where not all may be read, what the linear stage finds worst comes first.
     fn read_form(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Reading {
+        let model = &self.stages.model;
+        let task = Task { text, channel, threshold, allowed: budget.windows, whole: None };
+        if text.len() > WHOLE_BYTES {
+            return self.read_stretches(task);
+        }
         let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(text, channel));
         let rank = |window: Range<usize>| {
             let first = score.windows.partition_point(|other| other.range.end <= window.start);
             let touched = score.windows[first..].iter().take_while(|other| other.range.start < window.end);
             touched.map(|other| other.log_odds).fold(f32::NEG_INFINITY, f32::max)
         };
-        reading::read(&self.stages.model, text, channel, threshold, budget.windows, rank)
+        reading::read(model, task, rank)
+    }
+
+    /// Reads of a very long text only what the linear stage finds worst, so that the rest is never cut into pieces.
+    fn read_stretches(&self, task: Task<'_>) -> Reading {
+        let mut worst = self.stages.linear.score(task.text, task.channel).windows;
+        let count = worst.len();
+        worst.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then(a.range.start.cmp(&b.range.start)));
+        worst.truncate(task.allowed);
+        worst.sort_by_key(|window| window.range.start);
+        let mut stretches: Vec<Range<usize>> = Vec::new();
+        for Range { start, end } in worst.into_iter().map(|window| window.range) {
+            match stretches.last_mut() {
+                Some(last) if start <= last.end => last.end = last.end.max(end),
+                _ => stretches.push(start..end),
+            }
+        }
+        let mut all = Reading { windows: count, logit: f32::NEG_INFINITY, skipped: count, ..Reading::default() };
+        let mut allowed = task.allowed;
+        for stretch in stretches {
+            let text = &task.text[stretch.clone()];
+            let part = reading::read(&self.stages.model, Task { text, allowed, whole: Some(count), ..task }, |_| 0.0);
+            allowed -= part.windows - part.skipped;
+            all.skipped -= (part.windows - part.skipped).min(all.skipped);
+            all.score = all.score.max(part.score);
+            all.logit = all.logit.max(part.logit);
+            let moved =
+                |spot: Spot| Spot { span: spot.span.start + stretch.start..spot.span.end + stretch.start, ..spot };
+            all.spots.extend(part.spots.into_iter().map(moved));
+        }
+        all
     }
 }
 

@@ -41,15 +41,22 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Reads one text, at most `allowed` windows of it: where there are more, those that `rank` puts first (highest).
-pub(crate) fn read(
-    model: &Model,
-    text: &str,
-    channel: Channel,
-    threshold: f32,
-    allowed: usize,
-    rank: impl Fn(Range<usize>) -> f32,
-) -> Reading {
+/// What is to be read, and how much of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task<'t> {
+    pub(crate) text: &'t str,
+    pub(crate) channel: Channel,
+    /// Windows that score at least this are spots.
+    pub(crate) threshold: f32,
+    /// Windows that may be read.
+    pub(crate) allowed: usize,
+    /// Windows of the whole of which the text is a part, if it is one.
+    pub(crate) whole: Option<usize>,
+}
+
+/// Reads one text: where there are more windows than allowed, those that `rank` puts first (highest).
+pub(crate) fn read(model: &Model, task: Task<'_>, rank: impl Fn(Range<usize>) -> f32) -> Reading {
+    let Task { text, channel, threshold, allowed, whole } = task;
     let mut pieces = Vec::with_capacity(text.len().div_ceil(3));
     model.vocabulary.tokenise(text, usize::MAX, &mut pieces);
     let mut chosen: Vec<Range<usize>> = windows(pieces.len()).collect();
@@ -73,7 +80,7 @@ pub(crate) fn read(
             ids.extend(pieces[window.clone()].iter().map(|piece| piece.id));
             ids.push(CLOSE);
             let output = model.encoder.run(scratch, &ids, Some(channel));
-            let score = model.calibration.score(channel, output.window[0], count);
+            let score = model.calibration.score(channel, output.window[0], whole.unwrap_or(count));
             reading.score = reading.score.max(score);
             reading.logit = reading.logit.max(output.window[0]);
             if score < threshold {
