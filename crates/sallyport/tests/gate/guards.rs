@@ -294,8 +294,8 @@ fn in_parallel_the_answer_waits_for_the_verdict_and_so_does_the_money() {
 fn in_parallel_an_answer_that_is_there_already_is_not_given_to_who_is_refused() {
     // So much that nobody can read it in that time.
     let body = conversation(&"The museum opens at nine and closes at six. ".repeat(100_000), HARMLESS);
+    // Without a limit: what waits for one may have its verdict first, and is not called at all.
     let world = World::with("[guards]\nread_time_max = 0.002\n");
-    world.limit(&world.project_id, 10_000);
     world.guard(&json!({"untrusted": {"mode": "block"}, "parallel": true}));
     for stream in [false, true] {
         let mut body = body.clone();
