@@ -116,11 +116,16 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
         examples.push((place.at, written.matches.clone(), written.ignores.clone()));
         rules.push(rule(written, &place)?);
     }
-    let patterns: Vec<&str> =
-        rules.iter().flat_map(|rule| &rule.patterns).map(|pattern| pattern.text.as_str()).collect();
+    let mut patterns = Vec::new();
+    let mut owners = Vec::new();
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.hidden.is_empty()) {
+        for (place, pattern) in rule.patterns.iter().enumerate() {
+            patterns.push(pattern.text.as_str());
+            owners.push((index, place));
+        }
+    }
     let all = regex(&patterns, MatchKind::All)
         .map_err(|error| start.error(format!("the patterns together: {error}"), "use fewer or simpler ones"))?;
-    let owners = rules.iter().enumerate().flat_map(|(index, rule)| rule.patterns.iter().map(move |_| index)).collect();
     let set = RuleSet { rules, all, owners };
     for (rule, (at, matches, ignores)) in set.rules.iter().zip(examples) {
         check(&set, rule, &Place { text, at }, &matches, &ignores)?;
