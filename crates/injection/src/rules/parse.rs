@@ -67,13 +67,14 @@ struct Written {
 
 /// Compiles patterns, folding case, so that each is matched in linear time. To tell which of many match at all, every
 /// match must count; to tell where one does, the first.
-pub(super) fn regex(patterns: &[&str], kind: MatchKind) -> Result<Regex, BuildError> {
+pub(super) fn regex(patterns: &[&str], kind: MatchKind) -> Result<Regex, Box<BuildError>> {
     Regex::builder()
         .syntax(syntax::Config::new().case_insensitive(true))
         .configure(
             Config::new().match_kind(kind).nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(MEMORY_BYTES),
         )
         .build_many(patterns)
+        .map_err(Box::new)
 }
 
 /// Where in the file something is.
@@ -201,7 +202,7 @@ fn pattern(written: &Spanned<String>, text: &str) -> Result<Pattern, Error> {
         return Err(place.error(r"a word boundary of Unicode", r"write (?-u:\b), a boundary of ASCII words"));
     }
     let compiled = regex(&[pattern], MatchKind::LeftmostFirst).map_err(|error| {
-        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = std::error::Error::source(&*error).map_or_else(|| error.to_string(), ToString::to_string);
         place.error(format!("the pattern: {cause}"), "see the syntax of Rust's regex crate")
     })?;
     if compiled.is_match("") {
