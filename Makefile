@@ -12,7 +12,7 @@ CACHE  ?= .cache
 
 export SALLYPORT_TEST_CACHE ?= $(abspath $(CACHE))
 
-.PHONY: run test model lint deny unit sdk fuzz soak bench overshoot volume help
+.PHONY: run test model lint deny unit sdk fuzz soak bench overshoot volume train eval help
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -68,3 +68,13 @@ overshoot: ## Measure how far a limit is overshot: charged afterwards, held, gro
 
 volume: ## Fill a database with usage and time the reports (ROWS=10000000; some GB of disk).
 	@$(CARGO) run --release --locked -p backends --example volume -- $(or $(ROWS),10000000)
+
+train: ## Train the injection detector from its data, some two hours (SHARED=folder of the shared rows).
+	@scripts/need.sh cargo gcc $(PYTHON)
+	@training/run.sh
+
+eval: ## Measure the injection detector on rows that training never saw.
+	@scripts/need.sh cargo gcc $(PYTHON)
+	@$(CARGO) build --release --locked -p sallyport
+	@$(PYTHON) training/part.py $(CACHE)/held-out.jsonl
+	@target/release/sallyport inspect --eval $(CACHE)/held-out.jsonl

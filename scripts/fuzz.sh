@@ -13,7 +13,7 @@ if ! "$tools/bin/cargo-fuzz" --version 2>/dev/null | grep -q "$version"; then
     CARGO_TARGET_DIR="$tools/target" cargo install --quiet --locked --root "$tools" --version "$version" cargo-fuzz
 fi
 cd "$(dirname "$0")/.."
-for target in json sse target multipart framing image audio request usage alerts secrets archive; do
+for target in json sse target multipart framing image audio request usage alerts secrets archive extract; do
     echo "== $target, $seconds s"
     PATH="$tools/bin:$PATH" cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -timeout=5 -print_final_stats=1 -verbosity=0
 done

@@ -95,6 +95,7 @@ fn fact(row: &Endpoint, column: &str) -> &'static str {
         "auth" => match row.opens {
             Opens::ProjectKey => "api",
             Opens::AdminKey => "admin",
+            Opens::AnyKey => "any",
             Opens::Signature => "signature",
         },
         "streaming" => word(row.can_stream(), "sse"),

@@ -2,11 +2,12 @@
 //!
 //! Promises: what is generated is generated from the code that runs, and `--check` fails where a file differs from
 //! that; what the API publishes (operation list, API document) is compared with the endpoint table, and every
-//! difference is printed. Neither of the API's documents, nor the price list that the shipped prices are made from, is
+//! difference is printed. None of the API's documents, nor the price list that the shipped prices are made from, is
 //! part of the repository: their paths are arguments.
 
 mod api_document;
 mod endpoints;
+mod fields;
 mod pages;
 mod prices;
 
@@ -22,6 +23,9 @@ Usage: cargo xtask <chore>
   reference --check                            fail where a page differs from what would be written
   endpoints --check OPERATIONS.tsv [API.yaml]  compare the endpoint table with the API's operation list, and the
                                                judged names of request bodies with its OpenAPI document
+  fields API.yaml NEWER.json                   write the list of text-bearing fields from the OpenAPI document and the
+                                               schemas of operations that are newer than it
+  fields --check API.yaml NEWER.json           fail where it differs from what would be written
   prices PRICES.json                           write the shipped price list from the public one
   prices --check PRICES.json                   fail where it differs from what would be written";
 
@@ -46,6 +50,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         ["endpoints", "--check", operations] => compare(operations, None),
         ["endpoints", "--check", operations, document] => compare(operations, Some(document)),
+        ["fields", "--check", document, newer] => fields::check(repository()?, &read(document)?, &read(newer)?),
+        ["fields", document, newer] => fields::write(repository()?, &read(document)?, &read(newer)?),
         ["prices", "--check", list] => prices::check(repository()?, &read(list)?),
         ["prices", list] if !list.starts_with('-') => prices::write(repository()?, &read(list)?),
         _ => bail!("{USAGE}"),

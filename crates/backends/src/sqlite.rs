@@ -68,6 +68,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_key_life.sql"),
     include_str!("../../../migrations/sqlite/0006_upstreams.sql"),
     include_str!("../../../migrations/sqlite/0007_incidents.sql"),
+    include_str!("../../../migrations/sqlite/0008_guards.sql"),
 ];
 
 /// Why the database cannot be opened.

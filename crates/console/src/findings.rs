@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use store::{Actor, BrowserUse, Channel, Finding, FindingFilter, Key, KeyEntry, KeyId, Notice, ProjectId, Severity};
+use store::{
+    Actor, BrowserUse, Channel, Finding, FindingFilter, Key, KeyEntry, KeyId, Notice, ProjectId, Severity, TextHash,
+};
 use wire::refusal::Refusal;
 
 use crate::input::{invalid, list, query, query_number};
-use crate::{Answer, Call, Console, input, unavailable};
+use crate::{Answer, Call, Console, input, no_such, unavailable};
 
 /// Something that the data path noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,29 +39,57 @@ pub struct Noticed {
     pub is_browser_use: bool,
     /// How often.
     pub count: u64,
+    /// The text that was found in, where that is what was noticed.
+    pub text: Option<Box<NoticedText>>,
+}
+
+/// A text that something was found in; not its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticedText {
+    /// Its SHA-256.
+    pub hash: TextHash,
+    /// Whose words it is.
+    pub channel: &'static str,
+    /// More of it: place, score, action.
+    pub details: Value,
 }
 
 const HOUR_SECONDS: i64 = 3_600;
 /// New findings of one type in an hour that are told apart; whoever makes up origins and addresses makes no more.
 const NEW_AN_HOUR_MAX: u32 = 200;
 
-/// How many new findings of each type this hour has had.
+/// New findings in texts in an hour that are told apart, of all projects together.
+const NEW_TEXTS_AN_HOUR_MAX: u32 = 2_000;
+
+/// How many new findings of each type this hour has had; of texts, each project for itself.
 #[derive(Debug, Default)]
 pub(crate) struct Fresh {
     hour: i64,
-    counts: HashMap<&'static str, u32>,
+    counts: HashMap<(&'static str, Option<ProjectId>), u32>,
+    texts: u32,
 }
 
 impl Fresh {
-    fn has_room(&mut self, kind: &'static str, hour: i64) -> bool {
+    /// What a finding is counted under.
+    fn name(noticed: &Noticed) -> (&'static str, Option<ProjectId>) {
+        (noticed.kind, noticed.project.clone().filter(|_| noticed.text.is_some()))
+    }
+
+    fn has_room(&mut self, noticed: &Noticed, hour: i64) -> bool {
         if self.hour != hour {
-            *self = Fresh { hour, counts: HashMap::new() };
+            *self = Fresh { hour, ..Fresh::default() };
         }
-        self.counts.get(kind).copied().unwrap_or_default() < NEW_AN_HOUR_MAX
+        let is_full = noticed.text.is_some() && self.texts >= NEW_TEXTS_AN_HOUR_MAX;
+        !is_full && self.counts.get(&Fresh::name(noticed)).copied().unwrap_or_default() < NEW_AN_HOUR_MAX
+    }
+
+    fn count(&mut self, noticed: &Noticed) {
+        *self.counts.entry(Fresh::name(noticed)).or_default() += 1;
+        self.texts += u32::from(noticed.text.is_some());
     }
 }
 
-fn show(finding: &Finding) -> Value {
+pub(crate) fn show(finding: &Finding) -> Value {
     json!({
         "object": "sallyport.finding",
         "id": finding.id,
@@ -72,7 +102,18 @@ fn show(finding: &Finding) -> Value {
         "key_id": finding.key.as_ref().map(KeyId::as_str),
         "address": finding.address,
         "details": finding.details,
+        "triage": finding.triage.as_ref().map(|triage| {
+            let word = if triage.is_right { "right" } else { "wrong" };
+            json!({"verdict": word, "reason": triage.reason, "at": triage.at, "by": triage.by})
+        }),
     })
+}
+
+/// Where a finding's details have the hash of the text that it is about.
+pub(crate) const TEXT_HASH: &str = "text_sha256";
+
+fn project_of(noticed: &Noticed) -> &str {
+    noticed.project.as_ref().map_or("", ProjectId::as_str)
 }
 
 impl Console {
@@ -91,6 +132,16 @@ impl Console {
         Ok(list(found.iter().map(show).collect(), has_more))
     }
 
+    pub(crate) async fn retrieve_finding(&self, call: &Call<'_>) -> Answer {
+        self.finding_by_id(call.param("finding_id")).await.map(|finding| show(&finding))
+    }
+
+    /// A finding, or 404.
+    pub(crate) async fn finding_by_id(&self, id: &str) -> Result<Finding, Refusal> {
+        let found = self.keeping.findings.finding(id).await.map_err(|error| unavailable(&error))?;
+        found.ok_or_else(|| no_such("finding", id))
+    }
+
     /// Takes in what was noticed: a finding, a notice of a new one, and the suspension that the key's owner asked for.
     ///
     /// # Errors
@@ -99,7 +150,7 @@ impl Console {
         let finding = self.finding(noticed);
         let is_new = self.keeping.findings.note(&finding).await.map_err(|error| unavailable(&error))?;
         if is_new {
-            *self.keeping.fresh().counts.entry(noticed.kind).or_default() += 1;
+            self.keeping.fresh().count(noticed);
             // What anybody can cause without a key is there to be looked up, not to wake people.
             if finding.severity > Severity::Low {
                 self.tell_of(&finding).await;
@@ -123,15 +174,26 @@ impl Console {
 
     fn finding(&self, noticed: &Noticed) -> Finding {
         let hour = noticed.at - noticed.at.rem_euclid(HOUR_SECONDS);
-        // Where a key is concerned, one address of a botnet is like another.
-        let who = noticed.key.as_ref().map_or(noticed.address.as_str(), KeyId::as_str);
-        let origin = noticed.origin.as_deref().unwrap_or_default();
-        let (who, origin) = match self.keeping.fresh().has_room(noticed.kind, hour) {
-            true => (who, origin),
-            false => ("others", ""),
+        let has_room = self.keeping.fresh().has_room(noticed, hour);
+        let (who, what) = match (&noticed.text, has_room) {
+            // The same text again is the same finding, whoever sent it; of those over the bound there is one a project.
+            (Some(text), true) => (project_of(noticed), format!("{} {}", text.channel, text.hash)),
+            (Some(_), false) => (project_of(noticed), "others".to_owned()),
+            // Where a key is concerned, one address of a botnet is like another.
+            (None, true) => {
+                let who = noticed.key.as_ref().map_or(noticed.address.as_str(), KeyId::as_str);
+                (who, noticed.origin.clone().unwrap_or_default())
+            }
+            (None, false) => ("others", String::new()),
         };
-        let name = self.pepper.digest(&format!("finding\n{}\n{who}\n{origin}\n{hour}", noticed.kind));
+        let name = self.pepper.digest(&format!("finding\n{}\n{who}\n{what}\n{hour}", noticed.kind));
         let id: String = name.as_bytes()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut details = json!({"origin": noticed.origin, "user_agent": noticed.user_agent});
+        if let (Some(text), Value::Object(details)) = (&noticed.text, &mut details) {
+            details.insert(TEXT_HASH.to_owned(), text.hash.to_string().into());
+            details.insert("channel".to_owned(), text.channel.into());
+            details.extend(text.details.as_object().cloned().unwrap_or_default());
+        }
         Finding {
             id: format!("{}{id}", Finding::ID_PREFIX),
             kind: noticed.kind.to_owned(),
@@ -142,7 +204,8 @@ impl Console {
             project: noticed.project.clone(),
             key: noticed.key.clone(),
             address: Some(noticed.address.clone()),
-            details: json!({"origin": noticed.origin, "user_agent": noticed.user_agent}),
+            details,
+            triage: None,
         }
     }
 

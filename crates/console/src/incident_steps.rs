@@ -133,6 +133,7 @@ impl Console {
             key: Some(key),
             address: address.map(str::to_owned),
             details: details.clone(),
+            triage: None,
         });
         let webhooks =
             self.snapshot().webhooks.keys().map(|id| Channel::Webhook { id: id.clone() }).collect::<Vec<_>>();

@@ -23,6 +23,7 @@ mod estimates;
 mod evidence;
 mod findings;
 mod forecast;
+mod guards;
 mod holds;
 mod housekeeping;
 mod incident_input;
@@ -51,6 +52,7 @@ mod service_accounts;
 mod spend_limits;
 mod start;
 mod terms;
+mod triage;
 mod upstream_keys;
 mod upstream_policies;
 mod upstreams;
@@ -58,13 +60,14 @@ mod usage;
 mod webhooks;
 
 pub use alerts::is_address;
-pub use findings::Noticed;
+pub use findings::{Noticed, NoticedText};
 pub use housekeeping::Keeping;
 pub use key_life::{Deliveries, NewSecret};
 pub use prices::table_in_force;
 pub use provider_usage::{ProviderReports, ProviderSide};
 pub use rotation::{AdministrationFault, DRAIN_SECONDS_MAX, NewAccount, RotationNews, UpstreamAdministration};
 pub use start::Started;
+pub use triage::Evaluation;
 pub use upstreams::{Standing, UpstreamsInForce, Vault};
 
 use std::fmt;
@@ -183,6 +186,8 @@ pub struct Console {
     keeping: Keeping,
     /// `None` where there is none but the configuration's upstream.
     vault: Option<Vault>,
+    /// `None` where texts of triaged findings are not kept.
+    evaluation: Option<Arc<dyn Evaluation>>,
     attempts: rotation::Attempts,
     /// Held by the call that writes, from its first look at the directory to its change in force. Without it a rename
     /// could undo an archive, a key could outlive its service account in memory, and the last two admin keys could
@@ -222,6 +227,7 @@ impl Console {
             keeping,
             exposure,
             vault: None,
+            evaluation: None,
             attempts: Default::default(),
             writing: Mutex::new(()),
         }
@@ -230,6 +236,11 @@ impl Console {
     /// The same, with upstreams that can be administered.
     pub fn with_vault(self, vault: Vault) -> Console {
         Console { vault: Some(vault), ..self }
+    }
+
+    /// The same, with a place for texts of triaged findings.
+    pub fn with_evaluation(self, evaluation: Arc<dyn Evaluation>) -> Console {
+        Console { evaluation: Some(evaluation), ..self }
     }
 
     /// Serves a call; the answer is JSON. Its status is 200, as everywhere in the Administration API.

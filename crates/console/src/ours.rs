@@ -28,9 +28,13 @@ impl Console {
             }
             (Get, "/key_policy" | "/projects/{project_id}/key_policy") => self.retrieve_key_policy(call),
             (Post, "/key_policy" | "/projects/{project_id}/key_policy") => self.update_key_policy(call).await,
+            (Get, "/projects/{project_id}/guards") => self.retrieve_guards(call),
+            (Post, "/projects/{project_id}/guards") => self.update_guards(call).await,
             (Get, "/key_deliveries") => Ok(self.list_key_deliveries()),
             (Get, "/stale_keys") => self.list_stale_keys(call),
             (Get, "/findings") => self.list_findings(call).await,
+            (Get, "/findings/{finding_id}") => self.retrieve_finding(call).await,
+            (Post, "/findings/{finding_id}") => self.triage_finding(call).await,
             (Get, "/limits") => self.list_limits(call),
             (Post, "/limits") => self.create_limit(call).await,
             (Get, "/limits/{limit_id}") => self.retrieve_limit(call),

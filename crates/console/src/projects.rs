@@ -89,6 +89,7 @@ impl Console {
             money: Default::default(),
             rates: Default::default(),
             key_policy: Default::default(),
+            guards: Default::default(),
         };
         self.refuse_taken(&project)?;
         let payload = json!({"id": project.id.as_str(), "data": changes(&project)});

@@ -52,6 +52,7 @@ impl Console {
             money: Default::default(),
             rates: Default::default(),
             key_policy: Default::default(),
+            guards: Default::default(),
         };
         let key = |kind, name, project| {
             maker.key(&KeyFor { kind, name, project, service_account: None, created_by: None, expires_at: None })

@@ -1,3 +1,4 @@
+mod guards;
 mod holds;
 mod incidents;
 mod key_life;

@@ -3,7 +3,7 @@
 //! Promise: raising an alarm costs a request next to nothing and never makes it wait; what nobody takes in time is
 //! counted, not kept.
 
-use store::{KeyId, ProjectId, Severity};
+use store::{KeyId, ProjectId, Severity, TextHash};
 use tokio::sync::mpsc;
 
 /// Alarms on their way; the task that takes them groups them by hour, so that this is ample even in a flood.
@@ -26,6 +26,35 @@ pub struct Alarm {
     pub user_agent: Option<String>,
     /// The web origin that named itself.
     pub origin: Option<String>,
+    /// What was found in a text, where that is what was noticed.
+    pub injection: Option<Box<Injection>>,
+}
+
+/// A text with an injection, but for its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injection {
+    /// SHA-256 of the text.
+    pub text: TextHash,
+    /// Whose words it is.
+    pub channel: &'static str,
+    /// Where it stands in the request: `messages[2].content`.
+    pub place: String,
+    /// Where the injection begins in the text, in Unicode scalar values.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// How sure the detector is, in millionths.
+    pub score: u32,
+    /// The rule that found it.
+    pub rule: Option<String>,
+    /// Whether the request was refused for it.
+    pub is_blocked: bool,
+    /// Path template of the operation.
+    pub endpoint: &'static str,
+    /// The request.
+    pub request_id: String,
+    /// The model that it named.
+    pub model: Option<String>,
 }
 
 /// What was noticed.
@@ -43,6 +72,14 @@ pub enum AlarmKind {
     ClientSecretElsewhere,
     /// A key came from an address that it does not take.
     AddressNotAllowed,
+    /// A user's order to the model to drop its instructions.
+    DirectInjection,
+    /// An order to the model in text that it was given to read.
+    IndirectInjection,
+    /// A frame that is to free the model from its rules.
+    Jailbreak,
+    /// An attempt to get at hidden instructions or other people's data.
+    Extraction,
 }
 
 impl AlarmKind {
@@ -55,6 +92,10 @@ impl AlarmKind {
             AlarmKind::UnknownKeys => "key.unknown_keys",
             AlarmKind::ClientSecretElsewhere => "client_secret.used_elsewhere",
             AlarmKind::AddressNotAllowed => "key.address_not_allowed",
+            AlarmKind::DirectInjection => "injection.direct",
+            AlarmKind::IndirectInjection => "injection.indirect",
+            AlarmKind::Jailbreak => "injection.jailbreak",
+            AlarmKind::Extraction => "injection.extraction",
         }
     }
 
@@ -63,8 +104,11 @@ impl AlarmKind {
         match self {
             AlarmKind::DecoyUsed => Severity::Critical,
             AlarmKind::BrowserUse | AlarmKind::AddressNotAllowed | AlarmKind::ClientSecretElsewhere => Severity::High,
-            AlarmKind::UnknownKeys => Severity::Medium,
-            AlarmKind::UnknownOrigin => Severity::Low,
+            // Somebody else's words, where the user is not the attacker.
+            AlarmKind::UnknownKeys | AlarmKind::IndirectInjection => Severity::Medium,
+            AlarmKind::UnknownOrigin | AlarmKind::DirectInjection | AlarmKind::Jailbreak | AlarmKind::Extraction => {
+                Severity::Low
+            }
         }
     }
 }
@@ -82,8 +126,9 @@ impl Alarms {
 
     /// Raises an alarm; whether there was room for it.
     pub(crate) fn raise(&self, alarm: Alarm) -> bool {
-        // What anybody can cause without a key must not crowd out what a key of ours did.
-        if alarm.key.is_none() && self.0.capacity() < QUEUE_MAX / 2 {
+        // What anybody can cause without a key, or with words, must not crowd out what a key of ours did.
+        let comes_in_floods = alarm.key.is_none() || alarm.injection.is_some();
+        if comes_in_floods && self.0.capacity() < QUEUE_MAX / 2 {
             return false;
         }
         self.0.try_send(alarm).is_ok()

@@ -66,6 +66,11 @@ impl Share {
         self.bytes += more;
         Ok(())
     }
+
+    /// Grows the share by `bytes`.
+    pub(crate) fn grow_by(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.grow_to(self.bytes.saturating_add(bytes))
+    }
 }
 
 impl Drop for Share {

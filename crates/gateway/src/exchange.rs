@@ -4,7 +4,8 @@
 //! only (`accept`), and nothing about the gate's objects is told before the caller is known (`authenticate`; a signed
 //! report has no caller, and a way of its own: `receive`). The body
 //! is read after the row says what it may be (`resolve`), so that a wrong path costs no memory. Rates come before money
-//! (`admit`, `hold`): a flood must not hold a cent. Money is held on the bytes as they will be sent: whatever changes
+//! (`admit`, `hold`): a flood must not hold a cent. Texts are read between them (`inspect`): a flood must not keep the
+//! guards busy, and what they refuse holds nothing. Money is held on the bytes as they will be sent: whatever changes
 //! them later would have to hold anew. What will be written
 //! down about new objects has its place before the upstream can make them (`own`): swapped, an object could exist that
 //! nobody owns. Each step takes what only the step before can make.
@@ -30,6 +31,7 @@ use crate::gate::Gate;
 use crate::headers::{self, RETRY_AFTER_MS, SHOULD_RETRY};
 use crate::hold::{Claim, Held, hold};
 use crate::idempotency::Begin;
+use crate::inspect::{ask, inspect};
 use crate::prepare::{Prepared, prepare};
 use crate::receive::receive;
 use crate::record::Record;
@@ -109,23 +111,38 @@ async fn way(
         record.admission = admit(gate, &resolved, &prepared, record)?;
         return client_secrets::mint(gate, &resolved, &prepared);
     }
+    if let Destination::Inspection = destination {
+        record.admission = admit(gate, &resolved, &prepared, record)?;
+        return Box::pin(ask(gate, &resolved, prepared)).await;
+    }
     let keeping = match again(gate, &resolved, &prepared, &head)? {
         Begin::Again(response) => return Ok(*response),
         Begin::First(keeping) => Some(keeping),
         Begin::Plain => None,
     };
     let call = ClientCall::take(&resolved)?;
-    let admission = admit(gate, &resolved, &prepared, record)?;
+    let mut admission = admit(gate, &resolved, &prepared, record)?;
+    let is_upstream = matches!(destination, Destination::Upstream(..));
+    let cleared = match inspect(gate, &resolved, prepared, is_upstream, record).await {
+        Ok(cleared) => cleared,
+        Err(refusal) => {
+            // What is refused uses no tokens.
+            admission.iter_mut().for_each(|admission| admission.correct(gate.money.now_ns(), 0));
+            return Err(refusal);
+        }
+    };
     let is_local = matches!(destination, Destination::Local(..));
     let ways = match &destination {
         Destination::Upstream(ways) => Some(ways),
         _ => None,
     };
     let claim = Claim { gate, resolved: &resolved, headers: &head.headers, is_local, ways };
-    let held = Held { keeping, ..hold(claim, prepared, admission, record).await? };
+    let held = Held { keeping, ..hold(claim, cleared, admission, record).await? };
     call.make();
     match destination {
-        Destination::Control | Destination::ClientSecret | Destination::Models => local::models(gate, &resolved),
+        Destination::Control | Destination::ClientSecret | Destination::Inspection | Destination::Models => {
+            local::models(gate, &resolved)
+        }
         Destination::Local(model, endpoint) => Box::pin(local::answer(model, endpoint, &resolved, held, record)).await,
         Destination::Upstream(ways) => {
             let call = Call::new(worker, resolved, held, ways)?;

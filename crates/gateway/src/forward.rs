@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::headers::{self, UPSTREAM_REQUEST_ID};
 use crate::hold::Held;
 use crate::idempotency::Keeping;
+use crate::inspect::Awaited;
 use crate::own::Place;
 use crate::pace::{Gathered, Idle};
 use crate::passage::{Events, Passage, State, held_our_key};
@@ -47,6 +48,7 @@ pub(crate) struct Call {
     decoded: bool,
     settling: Option<Box<Settling>>,
     keeping: Option<Box<Keeping>>,
+    awaited: Option<Awaited>,
 }
 
 /// What the record learns from a call.
@@ -83,7 +85,7 @@ impl Call {
         held: Held,
         ways: Ways,
     ) -> Result<Box<Call>, Refusal> {
-        let Held { prepared, settling, keeping } = held;
+        let Held { prepared, settling, keeping, awaited } = held;
         let endpoint = resolved.row.endpoint;
         let place = match (resolved.makes_objects(&prepared), resolved.project()) {
             (true, Some(project)) => match worker.gate.owners.place(&project.id, endpoint.family) {
@@ -106,6 +108,7 @@ impl Call {
             decoded: prepared.decoded,
             settling,
             keeping,
+            awaited,
         }))
     }
 }
@@ -117,24 +120,62 @@ impl Call {
 ///
 /// # Errors
 /// When there is no answer to pass on.
-pub(crate) async fn forward(call: Box<Call>, head: request::Parts, record: &mut Record) -> Brought {
-    let is_detached = call.settling.as_ref().is_some_and(|settling| settling.abandoned == Abandoned::ReadOn);
-    let (brought, facts) = if is_detached {
-        let detached = call.worker.gate.begin_detached();
-        let task = tokio::spawn(async move {
-            let brought = call.run(head).await;
-            drop(detached);
-            brought
-        });
-        let task = task.await;
-        task.map_err(|error| {
-            Refusal::new(Reason::Internal, "The call to the upstream failed inside the gate. Retry.").cause(error)
-        })?
-    } else {
-        call.run(head).await
-    };
+pub(crate) async fn forward(mut call: Box<Call>, head: request::Parts, record: &mut Record) -> Brought {
+    if let Some(awaited) = call.awaited.take() {
+        return Box::pin(hold_back(call, head, awaited, record)).await;
+    }
+    let (brought, facts) = bring(call, head).await?;
     record.learn_of_call(facts);
     brought
+}
+
+/// Makes the call while the guards read, and gives its answer only to a request that they let through. One that is
+/// refused meanwhile is left like one whose client left: what it cost is charged, its answer is nobody's.
+async fn hold_back(mut call: Box<Call>, head: request::Parts, awaited: Awaited, record: &mut Record) -> Brought {
+    // An answer that may be refused is not kept for who asks again.
+    let keeping = call.keeping.take_if(|_| awaited.may_refuse());
+    let brought = if awaited.is_there() {
+        // Nothing is called for what is refused already.
+        if let Err(refusal) = record.rule(&awaited.verdict().await) {
+            call.settling.into_iter().for_each(Settling::release);
+            return Err(refusal);
+        }
+        bring(call, head).await
+    } else {
+        let mut bringing = std::pin::pin!(bring(call, head));
+        let mut judging = std::pin::pin!(awaited.verdict());
+        tokio::select! {
+            biased;
+            brought = &mut bringing => {
+                record.rule(&judging.await)?;
+                brought
+            }
+            verdict = &mut judging => {
+                record.rule(&verdict)?;
+                bringing.await
+            }
+        }
+    };
+    let (brought, facts) = brought?;
+    record.learn_of_call(facts);
+    Ok(keep(brought?, keeping))
+}
+
+/// Makes the call; what it brought, and what became known of it.
+async fn bring(call: Box<Call>, head: request::Parts) -> Result<(Brought, Facts), Refusal> {
+    let is_detached = call.settling.as_ref().is_some_and(|settling| settling.abandoned == Abandoned::ReadOn);
+    if !is_detached {
+        return Ok(call.run(head).await);
+    }
+    let detached = call.worker.gate.begin_detached();
+    let task = tokio::spawn(async move {
+        let brought = call.run(head).await;
+        drop(detached);
+        brought
+    });
+    task.await.map_err(|error| {
+        Refusal::new(Reason::Internal, "The call to the upstream failed inside the gate. Retry.").cause(error)
+    })
 }
 
 impl Call {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::Se
 use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderValue;
+use injection::Detector;
 use ledger::Ledger;
 use pricing::Prices;
 use store::{Clock, Directory, KeyEntry, KeyUse, Owners};
@@ -19,6 +20,7 @@ use crate::alarms::Alarms;
 use crate::body::BodyBudget;
 use crate::client_secrets::ClientSecrets;
 use crate::idempotency::IdempotentCalls;
+use crate::inspect::Guards;
 use crate::metrics::Metrics;
 use crate::money::Money;
 use crate::own::OwnerBook;
@@ -141,6 +143,8 @@ pub struct Parts {
     pub log: RequestLog,
     /// Where alarms go in.
     pub alarms: Alarms,
+    /// What finds injections.
+    pub detector: Arc<Detector>,
 }
 
 /// The gate.
@@ -160,6 +164,7 @@ pub struct Gate {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: RequestLog,
     pub(crate) alarms: Alarms,
+    pub(crate) guards: Guards,
     pub(crate) unknown_keys: UnknownKeys,
     pub(crate) client_secrets: ClientSecrets,
     /// One for each worker.
@@ -180,12 +185,16 @@ pub struct Gate {
 
 impl Gate {
     /// Puts the gate together. Call it inside the process's own runtime.
-    pub fn new(parts: Parts) -> Arc<Gate> {
+    ///
+    /// # Errors
+    /// When a guard's thread cannot be started.
+    pub fn new(parts: Parts) -> std::io::Result<Arc<Gate>> {
         let metrics = Arc::new(Metrics::default());
         let money = Money::new(parts.ledger, parts.prices);
         let organization = parts.directory.snapshot().organization.id.as_str().to_owned();
         let workers = parts.settings.workers.max(1);
-        Arc::new(Gate {
+        Ok(Arc::new(Gate {
+            guards: Guards::start(&parts.settings.guards, parts.detector)?,
             uses: std::iter::repeat_with(UseBook::default).take(workers).collect(),
             owners: OwnerBook::open(parts.owners, Arc::clone(&metrics)),
             bodies: BodyBudget::new(parts.settings.limits.body_memory_bytes_max),
@@ -212,7 +221,7 @@ impl Gate {
             in_flight: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Exchanges that run now.
@@ -223,6 +232,11 @@ impl Gate {
     /// Waits until what was learnt of object owners is on disk, for a few seconds; whether it is. Called at a stop.
     pub async fn settle(&self) -> bool {
         self.owners.settle().await
+    }
+
+    /// Puts another detector in force, from the next text on.
+    pub fn put_detector(&self, detector: Arc<Detector>) {
+        self.guards.put(detector);
     }
 
     /// Takes over what was counted of keys' uses since the last time.

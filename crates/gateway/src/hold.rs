@@ -27,6 +27,7 @@ use crate::client_secrets::Tab;
 use crate::gate::Gate;
 use crate::headers::single;
 use crate::idempotency::Keeping;
+use crate::inspect::{Awaited, Cleared};
 use crate::own;
 use crate::prepare::Prepared;
 use crate::record::Record;
@@ -59,6 +60,8 @@ pub(crate) struct Held {
     pub(crate) settling: Option<Box<Settling>>,
     /// Keeps the answer for whoever asks again with the same `Idempotency-Key`.
     pub(crate) keeping: Option<Box<Keeping>>,
+    /// What its answer has to wait for.
+    pub(crate) awaited: Option<Awaited>,
 }
 
 /// What the stages before know.
@@ -78,15 +81,16 @@ pub(crate) struct Claim<'a> {
 /// 429 when a limit does not cover it, 503 when the store cannot say.
 pub(crate) async fn hold(
     claim: Claim<'_>,
-    mut prepared: Prepared,
+    cleared: Cleared,
     mut admission: Option<Admission>,
     record: &mut Record,
 ) -> Result<Held, Refusal> {
+    let (mut prepared, awaited) = cleared.into_parts();
     let meter = claim.resolved.row.endpoint.meter;
     let (Some(project), true) = (claim.resolved.project(), meter != Meter::Nothing) else {
         record.admission = admission;
         let settling = Box::pin(claim.later_answer()).await?;
-        return Ok(Held { prepared, settling, keeping: None });
+        return Ok(Held { prepared, settling, keeping: None, awaited });
     };
     let gate = claim.gate;
     let asked = prepared.asked.take().unwrap_or_default();
@@ -144,7 +148,7 @@ pub(crate) async fn hold(
     let mut settling = Settling::new(gate, hold, admission, table, (meter, asked), undo, project.money.abandoned);
     settling.growth = growth;
     settling.tab = tab.map(Tab::spend);
-    Ok(Held { prepared, settling: Some(settling), keeping: None })
+    Ok(Held { prepared, settling: Some(settling), keeping: None, awaited })
 }
 
 impl Claim<'_> {

@@ -10,18 +10,19 @@
 //! 4. [`own`]: whose object the path names, where projects share an upstream account.
 //! 5. [`prepare`]: the body, read within its bounds and checked; the bytes that will be sent.
 //! 6. [`idempotency`]: an answer that is known is given again. [`admit`]: rate and concurrency limits.
-//! 7. [`hold`]: money for exactly those bytes; [`money`] is what the stages of money share.
-//! 8. [`forward`] with [`upstream`], which goes to one of [`upstreams`], or [`local`] for the embedded model, or [`control`] for administration.
-//! 9. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
-//!    must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
-//! 10. [`record`]: one log line and the metrics, however it ended; [`uses`]: from where each key is used; [`alarms`]:
+//! 7. [`inspect`]: what is in its texts: passed, told, or refused.
+//! 8. [`hold`]: money for exactly those bytes; [`money`] is what the stages of money share.
+//! 9. [`forward`] with [`upstream`], which goes to one of [`upstreams`], or [`local`] for the embedded model, or [`control`] for administration.
+//! 10. [`passage`]: the body on its way back, event by event; [`settle`]: its usage becomes a charge; [`answer`]: what
+//!     must happen at its end riding on it; [`read_on`]: what happens when the client leaves.
+//! 11. [`record`]: one log line and the metrics, however it ended; [`uses`]: from where each key is used; [`alarms`]:
 //!     what somebody must look into.
 //!
 //! What a signature opens instead of a key leaves this way after its first step: [`receive`].
 //!
 //! Beside the way of a request: [`administration`], which rotating an upstream's keys takes.
 //!
-//! What is not built yet (inspection, tool policy) has its place between these in the design.
+//! What is not built yet (inspection of answers, tool policy) has its place between these in the design.
 
 mod accept;
 mod address;
@@ -47,6 +48,7 @@ mod health;
 mod hold;
 mod idempotency;
 mod ids;
+mod inspect;
 mod local;
 mod metrics;
 mod money;
@@ -71,7 +73,7 @@ mod uses;
 mod withhold;
 mod worker;
 
-pub use alarms::{Alarm, AlarmKind, Alarms};
+pub use alarms::{Alarm, AlarmKind, Alarms, Injection};
 pub use gate::{
     ControlAnswer, ControlCall, ControlPlane, EmbeddedModel, Gate, Local, ModelAnswer, ModelEndpoint, Parts,
     SignedDelivery,

@@ -28,6 +28,12 @@ pub(crate) async fn answer(
     held: Held,
     record: &mut Record,
 ) -> Result<Response<Answer>, Refusal> {
+    if let Some(awaited) = held.awaited
+        && let Err(refusal) = record.rule(&awaited.verdict().await)
+    {
+        held.settling.into_iter().for_each(Settling::release);
+        return Err(refusal);
+    }
     let revocation = &resolved.caller.key.revocation;
     let answered = tokio::select! {
         biased;

@@ -1,5 +1,6 @@
 //! Prometheus metrics. Counting is an atomic add; series are made when they first count.
 
+mod guards;
 mod money;
 
 use std::sync::OnceLock;
@@ -17,6 +18,7 @@ use wire::refusal::Refusal;
 
 use crate::record::Ended;
 use crate::resolve::Row;
+pub(crate) use guards::GuardMetrics;
 pub(crate) use money::MoneyMetrics;
 
 /// Status classes, 1xx to 5xx.
@@ -76,6 +78,8 @@ pub(crate) struct Metrics {
     pub(crate) owner_conflicts: Counter,
     /// What the ledger counts.
     pub(crate) money: MoneyMetrics,
+    /// What the guards do.
+    pub(crate) guards: GuardMetrics,
 }
 
 impl Default for Metrics {
@@ -118,6 +122,7 @@ impl Default for Metrics {
         registry.register("owner_conflicts", "Object ids that another project owned", owner_conflicts.clone());
         registry.register("alarms_lost", "Alarms that came faster than they were taken", alarms_lost.clone());
         let money = MoneyMetrics::register(&mut registry);
+        let guards = GuardMetrics::register(&mut registry);
         Metrics {
             registry,
             requests,
@@ -137,6 +142,7 @@ impl Default for Metrics {
             owner_conflicts,
             alarms_lost,
             money,
+            guards,
         }
     }
 }

@@ -25,12 +25,31 @@ use crate::sending::{Sending, Through};
 /// Bodies from this size on are checked off the worker's thread: a millisecond of its time serves many requests.
 const OFF_THREAD_BYTES: usize = 512 * 1024;
 
+/// Forms up to this size are read whole although nothing is metered in them: notes, manuals, lines of a batch. Larger
+/// ones stream through unread.
+const INSPECTED_FORM_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// What a body is, as far as the gate can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// There is none.
+    Nothing,
+    /// JSON, in memory.
+    Json,
+    /// A form, in memory; its content type.
+    Form(String),
+    /// Something that streams through, or that has no texts.
+    Unread,
+}
+
 /// A body that is ready to be sent. Only [`prepare`] makes one.
 pub(crate) struct Prepared {
     /// What goes upstream.
     pub(crate) body: Sending,
     /// The same bytes, where they are in memory.
     pub(crate) whole: Bytes,
+    /// What it is.
+    pub(crate) kind: BodyKind,
     /// The `model` that the body names.
     pub(crate) model: Option<String>,
     /// The `store` that the body asks for.
@@ -43,6 +62,20 @@ pub(crate) struct Prepared {
     pub(crate) may_refer: bool,
     /// The body's part of the memory budget.
     pub(crate) share: Share,
+}
+
+impl Prepared {
+    /// The same request with another JSON body: what it may cost is read anew.
+    ///
+    /// # Errors
+    /// 503 over the memory budget.
+    pub(crate) fn with_json(mut self, body: Vec<u8>, meter: Meter) -> Result<Prepared, Refusal> {
+        self.share.grow_by(body.len() as u64)?;
+        let facts = scan(&body, meter, false)?;
+        self.whole = body.into();
+        self.body = Sending::Whole(self.whole.clone());
+        Ok(Prepared { asked: facts.asked, ..self })
+    }
 }
 
 impl Record {
@@ -76,7 +109,10 @@ pub(crate) async fn prepare(
     let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
     let came = what_came(endpoint.request, headers, has_body)?;
     let encoding = encoding(headers)?;
-    let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none();
+    // What is small enough is read before it is sent, where somebody wants to know what is in it.
+    let is_small = declared_length(headers).is_some_and(|length| length <= INSPECTED_FORM_BYTES_MAX);
+    let is_read = is_small && resolved.project().is_some_and(|project| !project.guards.are_off());
+    let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none() && !is_read;
     let bytes_max = match &came {
         _ if endpoint.opens == Opens::AdminKey => limits.control_body_bytes_max,
         Came::Multipart(_) if streams => limits.multipart_body_bytes_max,
@@ -95,7 +131,18 @@ pub(crate) async fn prepare(
         let body = Sending::Through(Box::new(through));
         let whole = Bytes::new();
         let may_refer = true;
-        return Ok(Prepared { body, whole, model: None, store: None, asked: None, decoded: false, may_refer, share });
+        let kind = BodyKind::Unread;
+        return Ok(Prepared {
+            body,
+            whole,
+            kind,
+            model: None,
+            store: None,
+            asked: None,
+            decoded: false,
+            may_refer,
+            share,
+        });
     }
     // What is refused stays with the caller, who reads the rest away.
     let body = body.as_mut().ok_or_else(needs_a_body)?;
@@ -103,6 +150,12 @@ pub(crate) async fn prepare(
     if let Some(encoding) = encoding {
         whole = Box::pin(decode(encoding, whole, bytes_max, &mut share)).await?;
     }
+    let kind = match &came {
+        _ if whole.is_empty() => BodyKind::Nothing,
+        Came::Json => BodyKind::Json,
+        Came::Multipart(content_type) => BodyKind::Form(content_type.clone()),
+        Came::Nothing | Came::Sdp => BodyKind::Unread,
+    };
     let facts = match came {
         Came::Multipart(content_type) => {
             // A recording is put together once more to be walked.
@@ -128,7 +181,7 @@ pub(crate) async fn prepare(
         return Err(Refusal::new(Reason::InvalidValue, words).param("model"));
     }
     let may_refer = may_refer || reference.is_some();
-    Ok(Prepared { body, whole, model, store, asked, decoded: encoding.is_some(), may_refer, share })
+    Ok(Prepared { body, whole, kind, model, store, asked, decoded: encoding.is_some(), may_refer, share })
 }
 
 fn needs_a_body() -> Refusal {

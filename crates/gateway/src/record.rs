@@ -59,6 +59,16 @@ impl Ended {
     }
 }
 
+/// What came of an inspection.
+pub(crate) struct Inspected {
+    /// `pass`, `observe` or `block`.
+    pub(crate) verdict: &'static str,
+    /// Kinds of what was found.
+    pub(crate) found: String,
+    /// When the verdict was there.
+    pub(crate) at: Instant,
+}
+
 /// One exchange, written down when it is dropped.
 pub(crate) struct Record {
     worker: Arc<Worker>,
@@ -107,6 +117,8 @@ pub(crate) struct Record {
     pub(crate) notes: Vec<(&'static str, String)>,
     /// A place under limits, of a request that is not metered; otherwise it settles with the money.
     pub(crate) admission: Option<rates::Admission>,
+    /// What the guards said.
+    pub(crate) inspected: Option<Inspected>,
     code: Option<&'static str>,
     cause: Option<String>,
     _connection: ExchangeInFlight,
@@ -149,6 +161,7 @@ impl Record {
             rates: None,
             notes: Vec::new(),
             admission: None,
+            inspected: None,
             code: None,
             cause: None,
             _connection: connection.begin_exchange(),
@@ -160,6 +173,11 @@ impl Record {
     /// The address that the request came from.
     pub(crate) fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// `User-Agent` as it came.
+    pub(crate) fn user_agent(&self) -> Option<&HeaderValue> {
+        self.user_agent.as_ref()
     }
 
     /// Notes a refusal, at the start or in the middle of an answer.
@@ -195,6 +213,7 @@ impl Record {
             address: self.address.to_string(),
             user_agent: self.user_agent.as_ref().map(|value| client_text(value.as_bytes())),
             origin,
+            injection: None,
         });
         if !is_taken {
             gate.metrics.alarms_lost.inc();
@@ -229,6 +248,11 @@ impl Record {
         // The configuration's only key needs no name.
         let key = self.upstream_key_id.as_deref().filter(|id| *id != store::Upstream::DEFAULT);
         text(line, "upstream_key_id", key);
+        if let Some(inspected) = &self.inspected {
+            text(line, "verdict", Some(inspected.verdict));
+            text(line, "found", Some(inspected.found.as_str()).filter(|found| !found.is_empty()));
+            milliseconds(line, "verdict_ms", inspected.at.duration_since(self.started));
+        }
         number(line, "request_bytes", self.request_bytes);
         number(line, "response_bytes", self.response_bytes);
         if let Some(answered) = self.answered {

@@ -45,6 +45,8 @@ pub(crate) enum Destination<'g> {
     Control,
     /// The gate itself: it makes a client secret.
     ClientSecret,
+    /// The gate itself: what its guards say about a text.
+    Inspection,
     /// The gate itself: the embedded model's names.
     Models,
     /// The embedded model.
@@ -92,7 +94,7 @@ pub(crate) fn resolve<'r>(gate: &Gate, accepted: &Accepted<'r>, caller: Caller) 
 fn opens(endpoint: &Endpoint, caller: &Caller) -> Result<(), Refusal> {
     let is_admin = caller.key.key.kind == Kind::Admin;
     match (endpoint.opens, is_admin) {
-        (Opens::ProjectKey, false) | (Opens::AdminKey, true) => Ok(()),
+        (Opens::ProjectKey, false) | (Opens::AdminKey, true) | (Opens::AnyKey, _) => Ok(()),
         (Opens::ProjectKey, true) => Err(Refusal::new(
             Reason::WrongKeyKind,
             "You have insufficient permissions for this operation: an admin key opens the administration paths only. Use a project key.",
@@ -224,6 +226,9 @@ impl Resolved<'_> {
         let endpoint = self.row.endpoint;
         if endpoint.opens == Opens::AdminKey {
             return Ok(Destination::Control);
+        }
+        if endpoint.opens == Opens::AnyKey {
+            return Ok(Destination::Inspection);
         }
         if endpoint.makes_client_secret {
             return Ok(Destination::ClientSecret);

@@ -28,6 +28,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Times.
     pub timeouts: Timeouts,
+    /// How much the guards may do at once.
+    pub guards: GuardLimits,
     /// The real upstream; `None` when the embedded model is all there is.
     pub upstream: Option<Upstream>,
     /// The embedded model's own id.
@@ -80,6 +82,41 @@ impl Default for Limits {
             read_on_max: 1_000,
             // Reading on costs what the rest of the answer costs; five dollars is a long one of a large model.
             read_on_amount_max: Nano::from_cents(500),
+        }
+    }
+}
+
+/// How much the guards of the process may do at once, each with what happens above it.
+#[derive(Debug, Clone)]
+pub struct GuardLimits {
+    /// Threads that the transformer runs on.
+    pub threads: usize,
+    /// Texts that wait for it; of each project half at most. Above it a request cannot be judged.
+    pub queue_max: usize,
+    /// Their bytes, likewise.
+    pub queue_bytes_max: usize,
+    /// Windows of 128 tokens that are read of one request; the rest is left to the cheap stages.
+    pub windows_max: usize,
+    /// Judgements of texts that are remembered; the oldest go.
+    pub remembered_max: usize,
+    /// How long reading one request may take; then it cannot be judged.
+    pub read_time_max: Duration,
+}
+
+impl Default for GuardLimits {
+    fn default() -> GuardLimits {
+        GuardLimits {
+            // The workers have the other half.
+            threads: std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
+            // Some ten seconds of work for one thread, at ten milliseconds a text.
+            queue_max: 1_024,
+            // Twice the largest JSON body, and some.
+            queue_bytes_max: 64 * 1024 * 1024,
+            // Half a second of one thread, and some six thousand words.
+            windows_max: 64,
+            // 1.6 MB.
+            remembered_max: extract::MEMORY_SLOTS,
+            read_time_max: Duration::from_secs(10),
         }
     }
 }

@@ -3,12 +3,19 @@
 //! Promises: a verdict depends on the text and its channel alone; both the raw and the normalised form are judged;
 //! time and memory are linear in the text and bounded by [`Budget`]; no panic on any text; no I/O.
 
+pub mod calibration;
+mod detector;
+pub mod encoder;
 pub mod linear;
+mod reading;
 pub mod rules;
 pub mod tokenise;
+mod windows;
 
 use std::ops::Range;
 
+pub use calibration::Level;
+pub use detector::{Detector, Glance, Pending};
 pub use wire::channel::Channel;
 
 /// What an attack tries to do, in the words of the training data.
@@ -53,68 +60,4 @@ pub struct Judgement {
 pub struct Budget {
     /// Windows of 128 tokens; those that the linear stage finds worst come first.
     pub windows: usize,
-}
-
-/// What the cheap stages (normalising, rules, linear) found, in tens of microseconds a kilobyte.
-#[derive(Debug)]
-pub enum Glance<'t> {
-    /// They are sure: the judgement stands.
-    Sure(Judgement),
-    /// The transformer has to read it: call [`Detector::read`] off the async threads.
-    Unsure(Pending<'t>),
-}
-
-/// A text that waits for the transformer. Owns nothing of the detector: it may be sent to another thread.
-#[derive(Debug)]
-pub struct Pending<'t> {
-    text: std::borrow::Cow<'t, str>,
-    channel: Channel,
-}
-
-impl Pending<'_> {
-    /// The same with a text of its own, to be sent away.
-    pub fn into_owned(self) -> Pending<'static> {
-        Pending { text: std::borrow::Cow::Owned(self.text.into_owned()), channel: self.channel }
-    }
-}
-
-/// The detector: immutable, shared by all threads.
-#[derive(Debug)]
-pub struct Detector {}
-
-impl Detector {
-    /// The detector whose weights are part of this binary.
-    pub fn embedded() -> &'static Detector {
-        static EMBEDDED: Detector = Detector {};
-        &EMBEDDED
-    }
-
-    /// The cheap stages. `threshold` is the score from which findings are reported.
-    pub fn glance<'t>(&self, text: &'t str, channel: Channel, _threshold: f32) -> Glance<'t> {
-        Glance::Unsure(Pending { text: text.into(), channel })
-    }
-
-    /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.
-    pub fn read(&self, pending: &Pending<'_>, threshold: f32, _budget: Budget) -> Judgement {
-        let score = if pending.text.to_ascii_lowercase().contains("ignore all previous instructions") {
-            0.9999
-        } else {
-            0.0001
-        };
-        let kind = if pending.channel == Channel::Untrusted { Kind::Indirect } else { Kind::Direct };
-        let findings = if score >= threshold {
-            vec![Finding { kind, score, span: 0..pending.text.len(), rule: None }]
-        } else {
-            Vec::new()
-        };
-        Judgement { score, findings, partly: false }
-    }
-
-    /// Both stages one after the other.
-    pub fn inspect(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Judgement {
-        match self.glance(text, channel, threshold) {
-            Glance::Sure(judgement) => judgement,
-            Glance::Unsure(pending) => self.read(&pending, threshold, budget),
-        }
-    }
 }

@@ -50,23 +50,25 @@ pub struct Vocabulary {
 type Hasher = std::hash::BuildHasherDefault<Fnv>;
 
 impl Vocabulary {
-    /// Reads one piece a line; the line's number is the piece's id.
+    /// Reads one row a line: a piece, and behind tabs the words that share its row; the line's number is the row's id.
     pub fn parse(lines: &str) -> Vocabulary {
         let mut vocabulary = Vocabulary { first: HashMap::default(), inner: HashMap::default(), longest: 1 };
         for (id, line) in (0..).zip(lines.lines()) {
-            let (side, piece) = match line.strip_prefix("##") {
-                Some(rest) if !rest.is_empty() => (&mut vocabulary.inner, rest),
-                _ => (&mut vocabulary.first, line),
-            };
-            vocabulary.longest = vocabulary.longest.max(piece.chars().count());
-            side.insert(piece.into(), id);
+            for piece in line.split('\t') {
+                let (side, piece) = match piece.strip_prefix("##") {
+                    Some(rest) if !rest.is_empty() => (&mut vocabulary.inner, rest),
+                    _ => (&mut vocabulary.first, piece),
+                };
+                vocabulary.longest = vocabulary.longest.max(piece.chars().count());
+                side.entry(piece.into()).or_insert(id);
+            }
         }
         vocabulary
     }
 
     /// The pieces of a text, at most `limit` of them, without [`OPEN`] and [`CLOSE`], appended to `pieces`.
     pub fn tokenise(&self, text: &str, limit: usize, pieces: &mut Vec<Piece>) {
-        let end = pieces.len() + limit;
+        let end = pieces.len().saturating_add(limit);
         let mut word = Word::default();
         for (at, letter) in text.char_indices() {
             let class = class(letter);

@@ -68,6 +68,23 @@ pub fn is_exact(model: &str) -> bool {
     encoding(model).is_some()
 }
 
+/// The text of token numbers: `None` where the model's vocabulary is not known, or the text has more bytes than
+/// `bytes_max`. Numbers that stand for nothing, special tokens among them, and bytes that are no UTF-8 become U+FFFD.
+pub fn decode(model: &str, numbers: &[u32], bytes_max: usize) -> Option<String> {
+    let vocabulary = &encoding(model)?.tokenizer().bpe;
+    let mut bytes = Vec::with_capacity(numbers.len().min(bytes_max));
+    for &number in numbers {
+        match usize::try_from(number) {
+            Ok(index) if index < vocabulary.num_tokens() => bytes.extend_from_slice(vocabulary.token_bytes(number)),
+            _ => bytes.extend_from_slice("\u{FFFD}".as_bytes()),
+        }
+        if bytes.len() > bytes_max {
+            return None;
+        }
+    }
+    Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
 fn encoding(model: &str) -> Option<Encoding> {
     let model = model.strip_prefix("ft:").unwrap_or(model);
     let in_family = |name: &str| {
@@ -146,6 +163,18 @@ mod tests {
         assert_eq!(count_till_limit("llama-3", "héllo", 5), None);
         assert_eq!(count_till_limit("llama-3", "héllo", 6), Some(6));
         assert!(!is_exact("llama-3") && is_exact("gpt-5"));
+    }
+
+    #[test]
+    fn numbers_are_read_back() {
+        for model in ["gpt-4", "gpt-5"] {
+            let text = "Ignore the above. Grüße, お誕生日 \u{1f600}";
+            let numbers = encoding(model).expect("known").tokenizer().encode(text);
+            assert_eq!(decode(model, &numbers, 1_000).as_deref(), Some(text));
+            assert_eq!(decode(model, &numbers, 10), None);
+            assert_eq!(decode(model, &[u32::MAX, 1_000_000], 1_000).as_deref(), Some("\u{FFFD}\u{FFFD}"));
+        }
+        assert_eq!(decode("llama-3", &[1], 10), None);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use keys::Secret;
 use pricing::Nano;
@@ -46,11 +47,6 @@ impl Gate {
     async fn send(&self, method: Method, path: &str, body: Option<&Value>, key: &Secret) -> Result<Value> {
         let under = if path.starts_with("/v1/") { "" } else { "/v1/organization" };
         let url = format!("{}{under}{path}", self.url.trim_end_matches('/').trim_end_matches("/v1"));
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
         let text = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -59,7 +55,7 @@ impl Gate {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(text))
             .with_context(|| format!("SALLYPORT_URL: `{}` is not a URL", self.url))?;
-        let response = client
+        let response = client()
             .request(request)
             .await
             .with_context(|| format!("no gate answers at {}: is it running?", self.url))?;
@@ -131,6 +127,18 @@ impl Gate {
     pub(crate) fn tell(&self, object: &Value, words: &str) {
         if self.json { println!("{object:#}") } else { println!("{words}") }
     }
+}
+
+/// What the command line speaks to a gate with.
+pub(crate) type Client = legacy::Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A client that trusts the authorities of the public web.
+pub(crate) fn client() -> Client {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector =
+        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    legacy::Client::builder(TokioExecutor::new()).build(connector)
 }
 
 /// Prints rows under titles. Amounts stand under each other by their points.

@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Times, in seconds.
     pub(crate) timeouts: TimeoutsConfig,
+    /// How much the guards may do at once.
+    pub(crate) guards: GuardsConfig,
     /// Prices, and patience near limits.
     pub(crate) money: MoneyConfig,
     /// Mail of spend alerts.
@@ -124,6 +126,25 @@ pub(crate) struct LocalModelConfig {
     aliases: Option<Vec<String>>,
     /// Threads that it computes with. Default 2.
     pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GuardsConfig {
+    /// Threads that the transformer runs on. Default: one for each two processors.
+    threads: Option<usize>,
+    /// Texts that wait for it. Default 1024.
+    queue_max: Option<usize>,
+    /// Their bytes. Default 64 MiB.
+    queue_bytes_max: Option<usize>,
+    /// Windows of 128 tokens that are read of one request. Default 64.
+    windows_max: Option<usize>,
+    /// Judgements of texts that are remembered. Default 65536.
+    remembered_max: Option<usize>,
+    /// Seconds that reading one request may take. Default 10.
+    read_time_max: Option<f64>,
+    /// File with the detector's rules. Default: those that are part of the program.
+    pub(crate) rules_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::{Console, Noticed};
-use gateway::{Alarm, AlarmKind, Gate};
-use store::{Clock, Directory};
+use console::{Console, Noticed, NoticedText};
+use gateway::{Alarm, AlarmKind, Gate, Injection};
+use serde_json::json;
+use store::{Clock, Directory, TextHash, Threshold};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -125,10 +126,33 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// What makes alarms one.
+type Likeness = (AlarmKind, String, Option<String>, Option<(TextHash, &'static str)>);
+
 /// Alarms with the same likeness are one.
-fn likeness(alarm: &Alarm) -> (AlarmKind, String, Option<String>) {
+fn likeness(alarm: &Alarm) -> Likeness {
+    if let Some(injection) = &alarm.injection {
+        let project = alarm.project.as_ref().map_or_else(String::new, ToString::to_string);
+        return (alarm.kind, project, None, Some((injection.text, injection.channel)));
+    }
     let who = alarm.key.as_ref().map_or_else(|| alarm.address.clone(), ToString::to_string);
-    (alarm.kind, who, alarm.origin.clone())
+    (alarm.kind, who, alarm.origin.clone(), None)
+}
+
+/// A text with an injection, for the list of findings.
+fn text(injection: Injection) -> Box<NoticedText> {
+    let details = json!({
+        "score": f64::from(injection.score) / f64::from(Threshold::SCORE_MAX),
+        "place": injection.place,
+        "start": injection.start,
+        "end": injection.end,
+        "rule": injection.rule,
+        "action": if injection.is_blocked { "block" } else { "observe" },
+        "endpoint": injection.endpoint,
+        "model": injection.model,
+        "request_id": injection.request_id,
+    });
+    Box::new(NoticedText { hash: injection.text, channel: injection.channel, details })
 }
 
 fn noticed(alarm: Alarm, count: u64) -> Noticed {
@@ -146,5 +170,6 @@ fn noticed(alarm: Alarm, count: u64) -> Noticed {
         origin: alarm.origin,
         is_browser_use: alarm.kind == AlarmKind::BrowserUse,
         count,
+        text: alarm.injection.map(|injection| text(*injection)),
     }
 }

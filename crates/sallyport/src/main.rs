@@ -7,10 +7,13 @@ mod command;
 mod config;
 mod days;
 mod estimate;
+mod evaluation;
 mod finding;
+mod guard;
 mod harden;
 mod hold;
 mod incident;
+mod inspect;
 mod key;
 mod key_delivery;
 mod key_watch;
@@ -22,6 +25,8 @@ mod money;
 mod price;
 mod project;
 mod provider;
+mod redteam;
+mod rules_file;
 mod scan;
 mod serve;
 mod service_account;
@@ -77,6 +82,8 @@ enum Command {
     Key(Box<key::Key>),
     /// What the gate noticed: keys in browsers, decoys that were used, who tries unknown keys.
     Finding(finding::Finding),
+    /// Guards of projects: what they do with prompt injections in requests.
+    Guard(guard::Guard),
     /// List, create or delete service accounts of a running gate, and make keys of them.
     ServiceAccount(service_account::ServiceAccount),
     /// Spending limits: list, set, raise for a time, remove.
@@ -103,6 +110,10 @@ enum Command {
     Admin(admin::Admin),
     /// Find exposed keys in files, archives and git history; works offline.
     Scan(scan::Scan),
+    /// Judge texts with the prompt-injection detector, or measure it; works offline.
+    Inspect(inspect::Inspect),
+    /// Attack your own project's model through a running gate, and see what got through.
+    Redteam(redteam::Redteam),
 }
 
 fn main() -> ExitCode {
@@ -111,6 +122,7 @@ fn main() -> ExitCode {
         Command::Project(project) => project.run(),
         Command::Key(key) => key.run(),
         Command::Finding(finding) => finding.run(),
+        Command::Guard(guard) => guard.run(),
         Command::ServiceAccount(account) => account.run(),
         Command::Limit(limit) => limit.run(),
         Command::Usage(usage) => usage.run(),
@@ -124,6 +136,8 @@ fn main() -> ExitCode {
         Command::Vault(vault) => vault.run(),
         Command::Admin(admin) => admin.run(),
         Command::Scan(scan) => return scan.run(),
+        Command::Inspect(inspect) => return inspect.run(),
+        Command::Redteam(redteam) => return redteam.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

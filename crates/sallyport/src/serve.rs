@@ -14,6 +14,7 @@ use console::{Console, Keeping, ProviderReports, Started, UpstreamsInForce};
 use gateway::settings::{Settings, Upstream};
 use gateway::upstreams::Upstreams;
 use gateway::{Alarms, ControlAnswer, ControlCall, ControlPlane, Gate, Local, Parts, RequestLog, SignedDelivery};
+use injection::Detector;
 use keys::{DataKey, Random, Secret, SystemRandom};
 use ledger::Ledger;
 use socket2::{Domain, Socket, Type};
@@ -21,12 +22,14 @@ use store::{Clock, Directory, Registry, SystemClock};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::evaluation::EvaluationFile;
 use crate::harden::harden;
 use crate::key_delivery::KeyDeliveries;
 use crate::key_watch::KeyWatch;
 use crate::keyring::{Hosts, Keyring};
 use crate::leaks::GithubKeys;
 use crate::provider::Provider;
+use crate::rules_file::RulesFile;
 use crate::sources::{LOOK_INTERVAL, Sources};
 use crate::vault::MasterSource;
 use crate::{leaks, model, money, vault};
@@ -166,7 +169,8 @@ impl Serve {
             in_force: keyring.clone(),
             administration: Some(keyring.clone()),
         };
-        let console = Arc::new(console.with_vault(vault));
+        let console = console.with_vault(vault).with_evaluation(Arc::new(EvaluationFile::new(&data)));
+        let console = Arc::new(console);
         tokio::spawn(follow_sources(Arc::clone(&keyring), config.vault.source_refresh()?));
         tokio::spawn(follow_rotations(Arc::clone(&console)));
         let local = self.local_model(&config, &data);
@@ -180,6 +184,8 @@ impl Serve {
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
         let refreshing = github.as_ref().map(GithubKeys::keep_fresh);
         let control: Arc<dyn ControlPlane> = Arc::new(Control { console: Arc::clone(&console), github });
+        let rules = config.guards.rules_file.clone().map(RulesFile::new);
+        let detector = rules.as_ref().map_or_else(|| Ok(Detector::embedded().clone()), RulesFile::detector)?;
         let (owners, (alarms, alarmed)) = (store.clone(), Alarms::new());
         let watch = (Arc::clone(&directory), Arc::clone(&clock));
         let upstreams = Arc::clone(&keyring.upstreams);
@@ -197,8 +203,10 @@ impl Serve {
             clock,
             log,
             alarms,
+            detector: Arc::new(detector),
         };
-        let gate = Gate::new(parts);
+        let gate = Gate::new(parts).context("the guards' threads cannot be started")?;
+        let following = rules.map(|rules| tokio::spawn(rules.follow(Arc::clone(&gate))));
         let (stop_watch, watch_stopped) = watch::channel(false);
         let watch = KeyWatch { gate: Arc::clone(&gate), console, directory: watch.0, clock: watch.1 };
         let watching = watch.start(alarmed, watch_stopped);
@@ -209,6 +217,9 @@ impl Serve {
             );
         }
         tracing::info!(cut, "stopped");
+        if let Some(following) = following {
+            following.abort();
+        }
         if let Some(refreshing) = refreshing {
             refreshing.abort();
         }

@@ -9,7 +9,9 @@ mod outbox;
 mod reports;
 mod upstreams;
 
-pub use findings::{findings_are_counted_and_paged, uses_are_added_and_never_go_back};
+pub use findings::{
+    a_finding_is_triaged_with_its_project, findings_are_counted_and_paged, uses_are_added_and_never_go_back,
+};
 pub use incidents::{an_incident_is_one_act, incidents_are_listed_and_closed, secrets_are_known_after_their_end};
 pub use outbox::{
     a_delivery_ends_delivered_or_dead, a_late_alert_fires_with_its_act, a_notice_goes_once_to_each_channel,
@@ -27,6 +29,7 @@ use keys::{Kind, Pepper, Sealed};
 use rates::Limits;
 use serde_json::json;
 
+use crate::guards::{ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
 use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::limits::SpendLimit;
 use crate::money::{MoneySettings, ProjectRates};
@@ -49,6 +52,14 @@ fn project(id: &str) -> Project {
         money: MoneySettings::default(),
         rates: ProjectRates::default(),
         key_policy: KeyPolicy { lifetime_seconds_max: Some(86_400), stale_after_days: Some(30) },
+        guards: GuardSettings {
+            user: ChannelGuard { mode: GuardMode::Block, threshold: Threshold::Score(998_700) },
+            spotlight: Spotlight::Datamark,
+            parallel: true,
+            on_failure: OnFailure::Open,
+            allow: [TextHash([7; 32])].into(),
+            ..GuardSettings::default()
+        },
     }
 }
 

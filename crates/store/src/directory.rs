@@ -313,6 +313,9 @@ impl Directory {
             Act::PutPrices(prices) => drop(Arc::make_mut(&mut next.prices).insert(prices.model.clone(), prices)),
             Act::DeletePrices(model) => drop(Arc::make_mut(&mut next.prices).remove(&model)),
             Act::Upstream(act) => Arc::make_mut(&mut next.upstreams).apply(act),
+            Act::TriageFinding(said) => {
+                said.project.into_iter().for_each(|project| put_project(&mut next, &mut order, project));
+            }
         }
         self.current.store(Arc::new(next));
         tripped.iter().for_each(|entry| entry.revocation.trip());

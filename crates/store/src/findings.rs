@@ -4,10 +4,11 @@
 //! whatever order it is added.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ports::StoreError;
-use crate::records::{KeyId, ProjectId};
+use crate::records::{KeyId, Project, ProjectId};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,32 @@ pub struct Finding {
     pub address: Option<String>,
     /// More of it. No secrets, no content.
     pub details: Value,
+    /// What somebody said about it.
+    pub triage: Option<Triage>,
+}
+
+/// What somebody said about a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triage {
+    /// Whether it is what it was taken for.
+    pub is_right: bool,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    pub at: i64,
+    /// Id of the admin key.
+    pub by: String,
+}
+
+/// Somebody says what a finding is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FindingTriage {
+    /// The finding's id.
+    pub finding: String,
+    /// What is said.
+    pub triage: Triage,
+    /// Its project as it is from now on, where that changes what its guards let through.
+    pub project: Option<Project>,
 }
 
 impl Finding {
@@ -103,6 +130,12 @@ pub trait Findings: Send + Sync {
     /// # Errors
     /// When they cannot be read.
     async fn findings(&self, filter: &FindingFilter) -> Result<Option<(Vec<Finding>, bool)>, StoreError>;
+
+    /// One finding.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError>;
 
     /// Forgets findings that were last noticed before `time`; how many.
     ///

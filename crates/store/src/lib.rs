@@ -13,6 +13,7 @@ mod alerts;
 pub mod conformance;
 mod directory;
 mod findings;
+mod guards;
 mod incidents;
 mod key_life;
 mod limits;
@@ -26,7 +27,8 @@ mod usage;
 
 pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
 pub use directory::{Directory, KeyEntry, Page, Revocation, Sharded, Snapshot, Span};
-pub use findings::{Finding, FindingFilter, Findings, KeyUse, KeyUses, LastUse, Severity};
+pub use findings::{Finding, FindingFilter, FindingTriage, Findings, KeyUse, KeyUses, LastUse, Severity, Triage};
+pub use guards::{ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
 pub use incidents::{
     FORMER_SECRETS_MAX, FinalReport, IncidentChange, IncidentFilter, IncidentPage, IncidentStep, Incidents, KeyEnd,
 };

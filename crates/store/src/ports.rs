@@ -6,6 +6,7 @@ use pricing::Nano;
 use serde_json::Value;
 
 use crate::alerts::{SpendAlert, Webhook};
+use crate::findings::FindingTriage;
 use crate::incidents::IncidentChange;
 use crate::limits::SpendLimit;
 use crate::money::PriceOverride;
@@ -95,6 +96,8 @@ pub enum Act {
     PutIncident(Box<IncidentChange>),
     /// What is done about upstreams and their keys.
     Upstream(UpstreamAct),
+    /// Somebody says what a finding is. A conflict where there is none any more.
+    TriageFinding(Box<FindingTriage>),
 }
 
 impl Act {
@@ -130,6 +133,10 @@ impl Act {
             Act::LowerEstimate { id, .. } => vec![("estimate.lowered", id.as_str())],
             Act::PutIncident(change) => change.events(),
             Act::Upstream(act) => act.events(),
+            Act::TriageFinding(said) => {
+                let project = said.project.iter().map(|project| ("project.updated", project.id.as_str()));
+                std::iter::once(("finding.triaged", said.finding.as_str())).chain(project).collect()
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use keys::{Digest, Kind};
 use rates::Limits;
 use serde_json::Value;
 
+use crate::guards::GuardSettings;
 use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::money::{MoneySettings, ProjectRates};
 
@@ -83,6 +84,8 @@ pub struct Project {
     pub rates: ProjectRates,
     /// What its keys are held to, beside the organization's.
     pub key_policy: KeyPolicy,
+    /// What its guards do with the texts of its requests.
+    pub guards: GuardSettings,
 }
 
 impl Project {

@@ -46,6 +46,8 @@ pub enum Opens {
     ProjectKey,
     /// An admin key: the control plane.
     AdminKey,
+    /// Either of the two: the gate answers by itself, and what it says is nobody's.
+    AnyKey,
     /// No key: a signature over the body, from somebody outside whose public key the operator named.
     Signature,
 }
@@ -270,6 +272,10 @@ impl Endpoint {
 
     const fn client_secret(self) -> Endpoint {
         Endpoint { makes_client_secret: true, meter: Meter::Nothing, ..self }
+    }
+
+    const fn any_key(self) -> Endpoint {
+        Endpoint { opens: Opens::AnyKey, ..self }
     }
 
     const fn typed_errors(self) -> Endpoint {

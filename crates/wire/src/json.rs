@@ -13,6 +13,7 @@ mod top_level;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 pub use top_level::TopLevel;
 
@@ -69,18 +70,58 @@ pub struct Member<'a> {
     pub is_first: bool,
     /// The key, unescaped.
     pub key: Cow<'a, str>,
+    /// The key as it stands in the document.
+    pub key_literal: Literal<'a>,
     /// Kind of the value.
     pub kind: Kind,
     /// The document from the value on, not checked yet.
     pub ahead: &'a str,
 }
 
-/// Is shown the members of a document in their order.
+/// An element of an array, before it is read.
+#[derive(Debug)]
+pub struct Element<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// The document from the element on, not checked yet.
+    pub ahead: &'a str,
+}
+
+/// A string that was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Literal<'a> {
+    /// Offset of its first quote in the document.
+    pub at: usize,
+    /// What stands between its quotes.
+    pub raw: &'a str,
+    /// Whether there are escapes in it.
+    pub is_escaped: bool,
+}
+
+impl<'a> Literal<'a> {
+    /// Bytes of the document that hold it, with its quotes.
+    pub fn span(self) -> Range<usize> {
+        self.at..self.at + self.raw.len() + 2
+    }
+
+    /// Its value.
+    pub fn text(self) -> Cow<'a, str> {
+        if self.is_escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
+    }
+}
+
+/// Is shown the members of a document in their order, and what else it asks for.
 pub trait Visitor<'a> {
     /// A member begins.
     fn enter(&mut self, member: Member<'a>) -> Visit;
     /// The value of a member at depth 1 was read: its text.
-    fn top_level_value(&mut self, text: &'a str);
+    fn top_level_value(&mut self, _text: &'a str) {}
+    /// An element of an array begins.
+    fn element(&mut self, _element: Element<'a>) {}
+    /// A string was read that is a value: a member's, an element, or the document.
+    fn string(&mut self, _literal: Literal<'a>) {}
+    /// An object or an array ends, empty ones too.
+    fn leave(&mut self) {}
 }
 
 /// Why a body was refused.
@@ -162,19 +203,6 @@ fn located(body: &[u8], offset: usize, fault: Fault) -> JsonError {
     JsonError { fault, offset, line, column }
 }
 
-/// A key's raw text between its quotes.
-#[derive(Clone, Copy)]
-struct Key<'a> {
-    raw: &'a str,
-    is_escaped: bool,
-}
-
-impl<'a> Key<'a> {
-    fn text(self) -> Cow<'a, str> {
-        if self.is_escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
-    }
-}
-
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -224,7 +252,13 @@ impl<'a> Scanner<'a> {
 
     fn value<V: Visitor<'a>>(&mut self, depth: usize, visitor: Option<&mut V>) -> Checked {
         match self.peek()? {
-            b'"' => self.string().map(|_| ()),
+            b'"' => {
+                let literal = self.string()?;
+                if let Some(visitor) = visitor {
+                    visitor.string(literal);
+                }
+                Ok(())
+            }
             b'{' => self.object(depth + 1, visitor),
             b'[' => self.array(depth + 1, visitor),
             b't' => self.word("true"),
@@ -286,16 +320,21 @@ impl<'a> Scanner<'a> {
         self.blanks();
         if self.peek()? == b']' {
             self.at += 1;
+            leave(visitor);
             return Ok(());
         }
         loop {
             self.blanks();
+            if let Some(visitor) = visitor.as_deref_mut() {
+                visitor.element(Element { kind: self.kind()?, ahead: &self.text[self.at..] });
+            }
             self.value(depth, visitor.as_deref_mut())?;
             self.blanks();
             match self.peek()? {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
+                    leave(visitor);
                     return Ok(());
                 }
                 _ => return Err(Fault::Expected("',' or ']'")),
@@ -311,6 +350,7 @@ impl<'a> Scanner<'a> {
         self.blanks();
         if self.peek()? == b'}' {
             self.at += 1;
+            leave(visitor);
             return Ok(());
         }
         let first_key = self.keys.len();
@@ -336,6 +376,7 @@ impl<'a> Scanner<'a> {
                 b'}' => {
                     self.at += 1;
                     self.keys.truncate(first_key);
+                    leave(visitor);
                     return Ok(());
                 }
                 _ => return Err(Fault::Expected("',' or '}'")),
@@ -347,7 +388,7 @@ impl<'a> Scanner<'a> {
         &mut self,
         depth: usize,
         is_first: bool,
-        key: Key<'a>,
+        key: Literal<'a>,
         visitor: Option<&mut V>,
     ) -> Checked {
         let Some(visitor) = visitor else { return self.value(depth, None::<&mut V>) };
@@ -359,7 +400,14 @@ impl<'a> Scanner<'a> {
         }
         let kind = self.kind()?;
         let start = self.at;
-        match visitor.enter(Member { depth, is_first, key: key.text(), kind, ahead: &self.text[start..] }) {
+        match visitor.enter(Member {
+            depth,
+            is_first,
+            key: key.text(),
+            key_literal: key,
+            kind,
+            ahead: &self.text[start..],
+        }) {
             Visit::Into => self.value(depth, Some(&mut *visitor))?,
             Visit::Past => self.value(depth, None::<&mut V>)?,
         }
@@ -370,7 +418,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Notes a key of the object whose keys begin at `first`, or finds that it stands twice.
-    fn remember(&mut self, first: usize, many: &mut Option<HashSet<Cow<'a, str>>>, key: Key<'a>) -> Checked {
+    fn remember(&mut self, first: usize, many: &mut Option<HashSet<Cow<'a, str>>>, key: Literal<'a>) -> Checked {
         let text = key.text();
         let is_new = match many {
             Some(set) => set.insert(text),
@@ -387,8 +435,9 @@ impl<'a> Scanner<'a> {
         Err(Fault::DuplicateKey(key.text().chars().take(SHOWN_KEY_CHARS_MAX).collect()))
     }
 
-    /// Reads a string and gives what stands between its quotes.
-    fn string(&mut self) -> Checked<Key<'a>> {
+    /// Reads a string.
+    fn string(&mut self) -> Checked<Literal<'a>> {
+        let at = self.at;
         self.at += 1;
         let start = self.at;
         let mut is_escaped = false;
@@ -398,7 +447,7 @@ impl<'a> Scanner<'a> {
                 b'"' => {
                     let raw = &self.text[start..self.at];
                     self.at += 1;
-                    return Ok(Key { raw, is_escaped });
+                    return Ok(Literal { at, raw, is_escaped });
                 }
                 b'\\' => {
                     is_escaped = true;
@@ -443,6 +492,12 @@ impl<'a> Scanner<'a> {
         }
         self.at += 5;
         Ok(unit)
+    }
+}
+
+fn leave<'a, V: Visitor<'a>>(visitor: Option<&mut V>) {
+    if let Some(visitor) = visitor {
+        visitor.leave();
     }
 }
 

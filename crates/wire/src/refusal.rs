@@ -110,6 +110,10 @@ pub enum Reason {
     IdempotencyRunning,
     /// This `Idempotency-Key` came with another request before.
     IdempotencyMismatch,
+    /// The project's guards refuse what is in the request.
+    ContentFiltered,
+    /// The project's guards cannot judge what is in the request.
+    GuardUnavailable,
     /// The embedded model's queue is full.
     LocalModelBusy,
     /// The process-wide budget for bodies in memory is used up.
@@ -216,6 +220,8 @@ impl Reason {
         Reason::OverRateLimit,
         Reason::IdempotencyRunning,
         Reason::IdempotencyMismatch,
+        Reason::ContentFiltered,
+        Reason::GuardUnavailable,
         Reason::LocalModelBusy,
         Reason::Overloaded,
         Reason::UpstreamUnreachable,
@@ -279,6 +285,8 @@ impl Reason {
             // SDKs retry a 409: by then the first call may be over.
             Reason::IdempotencyRunning => row(409, REQUEST, "idempotency_key_in_use"),
             Reason::IdempotencyMismatch => row(400, REQUEST, "idempotency_key_mismatch"),
+            Reason::ContentFiltered => row(400, REQUEST, "content_filter"),
+            Reason::GuardUnavailable => try_again(row(503, UNAVAILABLE, "guard_unavailable")),
             Reason::LocalModelBusy => row(429, RATE, "local_model_queue_full"),
             Reason::Overloaded => try_again(row(503, UNAVAILABLE, "server_is_overloaded")),
             Reason::UpstreamUnreachable => row(502, SERVER, "upstream_unreachable"),
@@ -382,6 +390,12 @@ impl Reason {
             Reason::OverRateLimit => "The request alone is over a rate limit: it will never pass as it is.",
             Reason::IdempotencyRunning => "The first call with this `Idempotency-Key` still runs. Wait for its answer.",
             Reason::IdempotencyMismatch => "This `Idempotency-Key` was used with another request. Use a new one.",
+            Reason::ContentFiltered => {
+                "The project's guards found a prompt injection in a text of the request, and block it; the message says of which kind and where. Take it out; if it is harmless, the finding can be marked as wrong (`sallyport finding triage`)."
+            }
+            Reason::GuardUnavailable => {
+                "The guards could not read the request: too much waits, it took too long, or they failed. A project may let such requests pass (`on_failure`). Retry shortly."
+            }
             Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
             Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",
             Reason::UpstreamUnreachable => "The gate cannot connect to the upstream. The log says why.",

@@ -46,6 +46,12 @@ pub(super) fn text() -> String {
     text += "\n## WebSocket surfaces\n\nKnown and refused (`not_served`): ";
     let sockets: Vec<String> = rows().filter(|row| row.websocket).map(|row| format!("`{}`", row.path)).collect();
     text += &(sockets.join(", ") + ".\n");
+    text += "\n## For either kind of key\n\nThe gate answers these by itself, to a project key or an admin key (`docs/guards.md`): ";
+    let either: Vec<String> = rows()
+        .filter(|row| row.opens == Opens::AnyKey)
+        .map(|row| format!("`{} {}`", row.method.as_str(), row.path))
+        .collect();
+    text += &(either.join(", ") + ".\n");
     text += "\n## Signed receivers\n\nOpened by a signature over the body instead of a key (`docs/incidents.md`): ";
     let receivers: Vec<String> = rows()
         .filter(|row| row.opens == Opens::Signature)

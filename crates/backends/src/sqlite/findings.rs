@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite as Driver, SqliteConnection};
-use store::{Finding, FindingFilter, Findings, KeyId, ProjectId, Severity, StoreError};
+use store::{Finding, FindingFilter, Findings, KeyId, ProjectId, Severity, StoreError, Triage};
 
-use super::registry::{column, parse, text};
+use super::registry::{Done, column, one, parse, text};
+use super::settings::written;
 use super::usage::known_word;
 use super::{Sqlite, refused};
 
@@ -22,7 +23,14 @@ fn finding(row: &SqliteRow) -> Result<Finding, StoreError> {
         key: column::<Option<String>>(row, "key_id")?.map(KeyId::new),
         address: column(row, "address")?,
         details: parse(&text(row, "details")?)?,
+        triage: column::<Option<String>>(row, "triage")?.map(|text| parse(&text)).transpose()?,
     })
+}
+
+/// Writes down what somebody said about a finding.
+pub(super) async fn triage(connection: &mut SqliteConnection, id: &str, triage: &Triage) -> Done {
+    let query = sqlx::query("UPDATE finding SET triage = ? WHERE id = ?").bind(written(triage)?).bind(id);
+    one(query.execute(connection).await)
 }
 
 /// Adds a finding, or its count to the one with its id; whether it is a new one.
@@ -80,6 +88,11 @@ impl Findings for Sqlite {
         let at_most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let found: Vec<Finding> = rows.iter().take(at_most).map(finding).collect::<Result<_, _>>()?;
         Ok(Some((found, rows.len() > at_most)))
+    }
+
+    async fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
+        let query = sqlx::query("SELECT * FROM finding WHERE id = ?").bind(id);
+        query.fetch_optional(&self.readers).await.map_err(refused)?.as_ref().map(finding).transpose()
     }
 
     async fn forget_findings(&self, time: i64) -> Result<u64, StoreError> {

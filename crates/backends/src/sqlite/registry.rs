@@ -11,7 +11,9 @@ use store::{
 };
 
 use super::series::Known;
-use super::{Sqlite, alerts, audit, incidents, keys, limits, outbox, refused, settings, settling, upstreams, usage};
+use super::{
+    Sqlite, alerts, audit, findings, incidents, keys, limits, outbox, refused, settings, settling, upstreams, usage,
+};
 
 pub(super) type Done = Result<(), StoreError>;
 
@@ -131,6 +133,13 @@ async fn perform(connection: &mut SqliteConnection, act: &Act, now: i64) -> Done
             one(sqlx::query("DELETE FROM price_override WHERE model = ?").bind(model).execute(connection).await)
         }
         Act::Upstream(act) => upstreams::perform(connection, act).await,
+        Act::TriageFinding(said) => {
+            findings::triage(connection, &said.finding, &said.triage).await?;
+            match &said.project {
+                Some(project) => update_project(connection, project).await,
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -145,25 +154,26 @@ pub(super) fn one(result: Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>) 
 async fn insert_project(connection: &mut SqliteConnection, project: &Project) -> Done {
     let query = sqlx::query(
         "INSERT INTO project (id, name, created_at, archived_at, is_default, synonyms, external_key_id, residency, money, \
-         rates, key_policy) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         rates, key_policy, guards) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     let query = query.bind(project.id.as_str()).bind(&project.name).bind(project.created_at).bind(project.archived_at);
     let query = query.bind(project.is_default).bind(json!(project.synonyms).to_string());
     let query = query.bind(&project.external_key_id).bind(&project.residency);
     let query = query.bind(settings::money_text(&project.money)?);
     let query = query.bind(settings::project_rates_text(&project.rates)?);
-    one(query.bind(settings::written(&project.key_policy)?).execute(connection).await)
+    let query = query.bind(settings::written(&project.key_policy)?);
+    one(query.bind(settings::written(&project.guards)?).execute(connection).await)
 }
 
 async fn update_project(connection: &mut SqliteConnection, project: &Project) -> Done {
     let query = sqlx::query(
         "UPDATE project SET name = ?, archived_at = ?, synonyms = ?, external_key_id = ?, residency = ?, money = ?, \
-         rates = ?, key_policy = ? WHERE id = ?",
+         rates = ?, key_policy = ?, guards = ? WHERE id = ?",
     );
     let query = query.bind(&project.name).bind(project.archived_at).bind(json!(project.synonyms).to_string());
     let query = query.bind(&project.external_key_id).bind(&project.residency);
     let query = query.bind(settings::money_text(&project.money)?).bind(settings::project_rates_text(&project.rates)?);
-    let query = query.bind(settings::written(&project.key_policy)?);
+    let query = query.bind(settings::written(&project.key_policy)?).bind(settings::written(&project.guards)?);
     one(query.bind(project.id.as_str()).execute(connection).await)
 }
 
@@ -208,6 +218,7 @@ fn project(row: &SqliteRow) -> Result<Project, StoreError> {
         money: settings::money(&text(row, "money")?)?,
         rates: settings::project_rates(&text(row, "rates")?)?,
         key_policy: parse(&text(row, "key_policy")?)?,
+        guards: parse(&text(row, "guards")?)?,
     })
 }
 

@@ -32,6 +32,7 @@ conforms!(
     a_notice_goes_once_to_each_channel,
     a_delivery_ends_delivered_or_dead,
     findings_are_counted_and_paged,
+    a_finding_is_triaged_with_its_project,
     uses_are_added_and_never_go_back,
     an_incident_is_one_act,
     incidents_are_listed_and_closed,
@@ -93,6 +94,7 @@ fn creation(number: usize, name: String) -> RecordedAct {
         money: store::MoneySettings::default(),
         rates: store::ProjectRates::default(),
         key_policy: Default::default(),
+        guards: Default::default(),
     };
     let event = AuditEvent {
         id: format!("audit_log-new-{number}"),

@@ -337,6 +337,7 @@ fn noticed(key: &Value, at: i64) -> Noticed {
         origin: Some("https://app.example".into()),
         is_browser_use: true,
         count: 1,
+        text: None,
     }
 }
 

@@ -5,7 +5,7 @@ use store::ProjectId;
 
 use super::*;
 use crate::breaker::Fault;
-use crate::settings::{Limits, parse_upstream_url};
+use crate::settings::{GuardLimits, Limits, parse_upstream_url};
 
 fn upstream(url: &str) -> Upstream {
     let (scheme, authority, base_path) = parse_upstream_url(url).expect("a URL");
@@ -30,6 +30,7 @@ fn upstreams() -> Arc<Upstreams> {
         trusted_proxies: Vec::new(),
         limits: Limits::default(),
         timeouts: Timeouts::default(),
+        guards: GuardLimits::default(),
         upstream: Some(upstream("https://api.openai.com/v1")),
         local_model: "local",
         local_aliases: BTreeSet::new(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use gateway::settings::{Limits, Settings, Timeouts, Upstream, parse_upstream_url};
+use gateway::settings::{GuardLimits, Limits, Settings, Timeouts, Upstream, parse_upstream_url};
 use ipnet::IpNet;
 use keys::Secret;
 use ledger::Patience;
@@ -16,7 +16,7 @@ use pricing::{Nano, Override};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Config, LeaksConfig, MailConfig, MoneyConfig, TlsConfig, UpstreamConfig};
+use super::{Config, GuardsConfig, LeaksConfig, MailConfig, MoneyConfig, TlsConfig, UpstreamConfig};
 
 /// Where requests go when only a key is given.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
@@ -78,6 +78,7 @@ impl Config {
             trusted_proxies: self.trusted_proxies.iter().map(|net| network(net)).collect::<Result<_>>()?,
             limits,
             timeouts: self.timeouts.over(Timeouts::default()),
+            guards: self.guards.limits()?,
             upstream: has_upstream.then(|| self.upstream.load(key)).transpose()?,
             local_model: localmodel::MODEL_ID,
             local_aliases: self.aliases(has_upstream),
@@ -90,6 +91,33 @@ impl Config {
             None if has_upstream => BTreeSet::new(),
             None => localmodel::SHIPPED_ALIASES.iter().map(|name| (*name).to_owned()).collect(),
         }
+    }
+}
+
+impl GuardsConfig {
+    /// How much the guards may do at once.
+    fn limits(&self) -> Result<GuardLimits> {
+        let default = GuardLimits::default();
+        let seconds = self.read_time_max.unwrap_or(default.read_time_max.as_secs_f64());
+        let limits = GuardLimits {
+            threads: self.threads.unwrap_or(default.threads),
+            queue_max: self.queue_max.unwrap_or(default.queue_max),
+            queue_bytes_max: self.queue_bytes_max.unwrap_or(default.queue_bytes_max),
+            windows_max: self.windows_max.unwrap_or(default.windows_max),
+            remembered_max: self.remembered_max.unwrap_or(default.remembered_max),
+            read_time_max: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        };
+        ensure!((1..=1024).contains(&limits.threads), "guards.threads: must be from 1 to 1024");
+        ensure!((1..=100_000).contains(&limits.windows_max), "guards.windows_max: must be from 1 to 100000");
+        // A request may have a text for each window, and one more for the rest; of a project half as many may wait.
+        let queue_min = 2 * (limits.windows_max + 1);
+        ensure!(
+            (queue_min..=1_000_000).contains(&limits.queue_max),
+            "guards.queue_max: must be from {queue_min} (twice guards.windows_max, and two) to 1000000"
+        );
+        ensure!(limits.remembered_max <= 1 << 27, "guards.remembered_max: must be at most 134217728");
+        ensure!(seconds > 0.0 && seconds <= 600.0, "guards.read_time_max: must be more than 0 and at most 600 seconds");
+        Ok(limits)
     }
 }
 

@@ -27,6 +27,7 @@ const ANSWER_EXCEPTIONS: &[&str] = &[
     "openai-project",
     "set-cookie",
     "x-sallyport-upstream-request-id",
+    "x-sallyport-verdict",
     "transfer-encoding",
     "content-length",
     "date",

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::findings::{Finding, FindingFilter, Findings, KeyUse, KeyUses, LastUse, Severity};
+use super::{bootstrap, project, recorded};
+use crate::findings::{Finding, FindingFilter, FindingTriage, Findings, KeyUse, KeyUses, LastUse, Severity, Triage};
+use crate::ports::{Act, Registry, StoreError};
 use crate::records::{KeyId, ProjectId};
 
 const HOUR: i64 = 3_600;
@@ -19,6 +21,7 @@ fn finding(id: &str, kind: &str, at: i64) -> Finding {
         key: Some(KeyId::new(format!("key_{id}"))),
         address: Some("10.0.0.1".into()),
         details: json!({"origin": "https://app.example"}),
+        triage: None,
     }
 }
 
@@ -40,7 +43,10 @@ pub async fn findings_are_counted_and_paged(store: &dyn Findings) {
     let all = || FindingFilter { limit: 10, ..FindingFilter::default() };
     assert_eq!(ids(all()).await, ("a c d b".into(), false));
     let (found, _) = list(all()).await.expect("a page");
-    assert_eq!(found[0], Finding { count: 6, first_at: 50, ..again });
+    let counted = Finding { count: 6, first_at: 50, ..again };
+    assert_eq!(found[0], counted);
+    assert_eq!(store.finding(&counted.id).await.expect("readable"), Some(counted));
+    assert_eq!(store.finding("finding_none").await.expect("readable"), None);
     assert_eq!(ids(FindingFilter { limit: 2, ..all() }).await, ("a c".into(), true));
     assert_eq!(ids(FindingFilter { after: Some("finding_c".into()), ..all() }).await, ("d b".into(), false));
     assert_eq!(list(FindingFilter { after: Some("finding_none".into()), ..all() }).await, None);
@@ -50,6 +56,27 @@ pub async fn findings_are_counted_and_paged(store: &dyn Findings) {
     assert_eq!(ids(FindingFilter { since: Some(300), ..all() }).await, ("a c".into(), false));
     assert_eq!(store.forget_findings(300).await.expect("written"), 2);
     assert_eq!(ids(all()).await, ("a c".into(), false));
+}
+
+/// What is said about a finding is an act, stays when the finding is noticed again, and changes its project with it.
+pub async fn a_finding_is_triaged_with_its_project<S: Registry + Findings>(store: &S) {
+    store.commit(&recorded(bootstrap(), 1, "project.created")).await.expect("committed");
+    let noticed = finding("a", "injection.indirect", 100);
+    store.note(&noticed).await.expect("written");
+    let triage = Triage { is_right: false, reason: Some("a manual".into()), at: 200, by: "key_admin".into() };
+    let said = |id: &str, name: &str| {
+        let project = Some(crate::Project { name: name.into(), ..project("proj_a") });
+        Act::TriageFinding(Box::new(FindingTriage { finding: id.into(), triage: triage.clone(), project }))
+    };
+    store.commit(&recorded(said(&noticed.id, "changed"), 2, "x")).await.expect("committed");
+    store.note(&noticed).await.expect("written");
+    let found = store.finding(&noticed.id).await.expect("readable").expect("there");
+    assert_eq!((found.triage.as_ref(), found.count), (Some(&triage), 4));
+    let name = async || store.load().await.expect("readable").expect("there").projects[0].name.clone();
+    assert_eq!(name().await, "changed");
+    let refused = store.commit(&recorded(said("finding_none", "never"), 3, "x")).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_eq!(name().await, "changed");
 }
 
 /// Uses add up by key, hour and address; the last use of a key is the latest of all, whatever came last.

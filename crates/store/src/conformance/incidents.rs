@@ -60,6 +60,7 @@ fn whole() -> IncidentChange {
         key: Some(KeyId::new("key_first")),
         address: None,
         details: json!({}),
+        triage: None,
     };
     let notice = Notice { id: "notice_1".into(), kind: "key.exposed".into(), created_at: 200, payload: json!({}) };
     let channel = Channel::Email { recipients: vec!["a@example.com".into()], subject_prefix: None };

@@ -41,6 +41,7 @@ fn project(id: &str) -> Project {
         money: crate::money::MoneySettings::default(),
         rates: crate::money::ProjectRates::default(),
         key_policy: Default::default(),
+        guards: Default::default(),
     }
 }
 

@@ -304,4 +304,5 @@ pub(super) static DATA_ROWS: &[Endpoint] = &[
     data(Get, "/v1/webhook_event_types", "webhook_event_types"),
     // Ours
     data(Post, "/v1/sallyport/client_secrets", "sallyport:client_secrets").client_secret(),
+    data(Post, "/v1/sallyport/inspect", "sallyport:inspect").any_key(),
 ];

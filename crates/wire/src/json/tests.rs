@@ -162,6 +162,58 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Writes down all that a visitor is shown, as a library would read it.
+struct Everything<'a> {
+    body: &'a str,
+    shown: Vec<String>,
+}
+
+impl<'a> Visitor<'a> for Everything<'a> {
+    fn enter(&mut self, member: Member<'a>) -> Visit {
+        let literal: String = serde_json::from_str(&self.body[member.key_literal.span()]).expect("a literal");
+        assert_eq!(literal, member.key);
+        self.shown.push(format!("{literal}:"));
+        Visit::Into
+    }
+
+    fn element(&mut self, element: Element<'a>) {
+        assert!(self.body.ends_with(element.ahead));
+        self.shown.push("-".to_owned());
+    }
+
+    fn string(&mut self, literal: Literal<'a>) {
+        let text: String = serde_json::from_str(&self.body[literal.span()]).expect("a literal");
+        assert_eq!(text, literal.text());
+        self.shown.push(format!("'{text}'"));
+    }
+
+    fn leave(&mut self) {
+        self.shown.push(".".to_owned());
+    }
+}
+
+/// What a visitor should be shown of a value.
+fn everything(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(format!("'{text}'")),
+        Value::Array(values) => {
+            for value in values {
+                into.push("-".to_owned());
+                everything(value, into);
+            }
+            into.push(".".to_owned());
+        }
+        Value::Object(members) => {
+            for (key, value) in members {
+                into.push(format!("{key}:"));
+                everything(value, into);
+            }
+            into.push(".".to_owned());
+        }
+        _ => {}
+    }
+}
+
 /// Writes a key with some of its characters escaped.
 fn escaped(key: &str, mask: u8) -> String {
     let chars = key.chars().enumerate().map(|(at, char)| {
@@ -180,6 +232,17 @@ proptest! {
     fn what_a_serializer_writes_is_accepted(value in json()) {
         prop_assert!(accepts(value.to_string().as_bytes()));
         prop_assert!(accepts(serde_json::to_string_pretty(&value).expect("serialises").as_bytes()));
+    }
+
+    #[test]
+    fn a_visitor_is_shown_everything_in_order(value in json(), pretty: bool) {
+        let body = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        let body = body.expect("serialises");
+        let mut seen = Everything { body: &body, shown: Vec::new() };
+        scan(body.as_bytes(), &mut seen).expect("accepted");
+        let mut expected = Vec::new();
+        everything(&value, &mut expected);
+        prop_assert_eq!(seen.shown, expected);
     }
 
     /// Mutated documents: accepted here implies accepted by the library, and never the other way with another reading.

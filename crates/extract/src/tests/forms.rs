@@ -1,0 +1,193 @@
+//! Forms: fields, files of text, JSON lines.
+
+use proptest::prelude::*;
+
+use super::row;
+use crate::*;
+
+/// A part: name, name of the file, content.
+type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
+
+fn read(path: &str, parts: &[Part<'_>], piece_bytes: usize) -> Extracted<'static> {
+    let mut reader = FormReader::new(row(path));
+    for (name, file_name, content) in parts {
+        reader.begin(name, *file_name);
+        content.chunks(piece_bytes).for_each(|piece| reader.data(piece));
+        reader.end();
+    }
+    reader.finish()
+}
+
+fn lines(path: &str, parts: &[Part<'_>]) -> Vec<String> {
+    let found = read(path, parts, usize::MAX);
+    for piece_bytes in [1, 7, 5_000] {
+        assert_eq!(read(path, parts, piece_bytes), found, "in pieces of {piece_bytes}");
+    }
+    let mut lines: Vec<String> = (found.texts.iter())
+        .map(|text| format!("{} {:?} {}: {}", text.channel.as_str(), text.origin, text.place(b""), text.text))
+        .collect();
+    let part = |found: &Unscanned| found.part.as_deref().unwrap_or_default().to_owned();
+    lines.extend(found.unscanned.iter().map(|found| format!("unscanned {} {}", found.medium.as_str(), part(found))));
+    lines.extend(found.unseen.iter().map(|unseen| format!("unseen {}", unseen.as_str())));
+    lines.extend(found.unknown_fields.iter().map(|field| format!("unknown {field}")));
+    lines
+}
+
+#[test]
+fn fields_have_the_rules_of_the_table() {
+    assert_eq!(
+        lines(
+            "/v1/images/edits",
+            &[
+                ("model", None, b"gpt-image-1"),
+                ("prompt", None, b"Make it blue"),
+                ("image[]", Some("a cat.png"), b"\x89PNG\r\n\x1a\n\0\0"),
+                ("mask", Some("m.png"), b"\0\x01"),
+                ("size", None, b"as you like"),
+                ("mood", None, b"gloomy, but bright"),
+            ]
+        ),
+        [
+            "user Input prompt: Make it blue",
+            "untrusted File image[]: a cat.png",
+            "untrusted Odd size: as you like",
+            "untrusted Unknown mood: gloomy, but bright",
+            "unscanned image image[]",
+            "unscanned image mask",
+            "unknown mood",
+        ]
+    );
+    assert_eq!(
+        lines(
+            "/v1/audio/transcriptions",
+            &[
+                ("file", Some("a.wav"), b"RIFF\0\0\0\0WAVEfmt "),
+                ("prompt", None, b"Names: Anna"),
+                ("timestamp_granularities[]", None, b"word"),
+            ]
+        ),
+        ["user Input prompt: Names: Anna", "unscanned audio file"]
+    );
+}
+
+#[test]
+fn a_document_in_a_field_is_walked() {
+    let session =
+        br#"{"type": "realtime", "instructions": "Be brief.", "tools": [{"type": "mcp", "server_label": "s"}]}"#;
+    assert_eq!(
+        lines("/v1/realtime/calls", &[("sdp", None, b"v=0\r\no=- 1 2 IN"), ("session", None, session)]),
+        ["system Instructions session: Be brief.", "unseen mcp"]
+    );
+}
+
+#[test]
+fn files_of_text_are_read_whatever_they_are_called() {
+    assert_eq!(
+        lines(
+            "/v1/files",
+            &[
+                ("purpose", None, b"assistants"),
+                ("expires_after[anchor]", None, b"created_at"),
+                ("file", Some("x.pdf"), b"Dear all,\nignore it."),
+            ]
+        ),
+        ["untrusted File file: Dear all,\nignore it."]
+    );
+    assert_eq!(lines("/v1/files", &[("file", Some("x.txt"), b"%PDF-1.7 ...")]), ["unscanned pdf file"]);
+}
+
+#[test]
+fn lines_of_a_batch_are_requests_of_their_own() {
+    let chat = r#"{"custom_id":"1","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4o","messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"Hello there"}]}}"#;
+    let embeddings = r#"{"custom_id":"2","method":"POST","url":"/v1/embeddings","body":{"model":"text-embedding-3-small","input":[15339,1917]}}"#;
+    let unknown = r#"{"custom_id":"3","method":"POST","url":"/v1/nothing","body":{"a":"b"}}"#;
+    let file = [chat, embeddings, "", unknown, "no JSON", "{\"a\":"].join("\n");
+    assert_eq!(
+        lines("/v1/files", &[("file", Some("batch.jsonl"), file.as_bytes())]),
+        [
+            "system Instructions file:1: Be kind.",
+            "user Input file:1: Hello there",
+            "user Input file:2: hello world",
+            "untrusted Unknown file:4: 3",
+            "untrusted Unknown file:4: POST",
+            "untrusted Unknown file:4: /v1/nothing",
+            "untrusted Unknown file:4: b",
+            "untrusted File file:5: no JSON\n",
+            "untrusted File file:6: {\"a\":",
+            "unknown custom_id",
+            "unknown method",
+            "unknown url",
+            "unknown body",
+        ]
+    );
+}
+
+#[test]
+fn examples_to_train_on_have_the_channels_of_chat() {
+    let chat = r#"{"messages":[{"role":"user","content":"Hi you"},{"role":"assistant","content":"Hi me","weight":1}]}"#;
+    let pair = r#"{"input":{"messages":[{"role":"user","content":"Pick one"}],"tools":[]},"preferred_output":[{"role":"assistant","content":"this one"}],"non_preferred_output":[]}"#;
+    let old = r#"{"prompt":"Once upon","completion":" a time","reference":"the tale"}"#;
+    let file = [chat, pair, old].join("\r\n");
+    assert_eq!(
+        lines("/v1/files", &[("file", Some("train.jsonl"), file.as_bytes())]),
+        [
+            "user Input file:1: Hi you",
+            "untrusted Replay file:1: Hi me",
+            "user Input file:2: Pick one",
+            "untrusted Replay file:2: this one",
+            "user Input file:3: Once upon",
+            "untrusted Replay file:3:  a time",
+            "untrusted Unknown file:3: the tale",
+            "unknown reference",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_only_begins_like_lines_is_text() {
+    let file = b"{\n  \"a\": \"b c\"\n}\n";
+    assert_eq!(
+        lines("/v1/files", &[("file", Some("a.json"), file)]),
+        ["untrusted File file: {\n  \"a\": \"b c\"\n}\n"]
+    );
+}
+
+#[test]
+fn long_fields_and_lines_are_read_in_stretches() {
+    let long = "word ".repeat(FIELD_BYTES_MAX / 4);
+    let found = read("/v1/videos", &[("prompt", None, long.as_bytes())], usize::MAX);
+    assert!(found.texts.len() > 4 && found.texts.iter().all(|text| text.origin == Origin::Input));
+    let line = format!("{{\"a\":1}}\n{{\"a\":\"{}\"}}\n{{\"b\":\"c d\"}}", "word ".repeat(LINE_BYTES_MAX / 4));
+    let found = read("/v1/files", &[("file", Some("a"), line.as_bytes())], 1_000_000);
+    assert_eq!(found.texts.last().map(|text| text.text.as_ref()), Some("c d"));
+    assert_eq!(found.texts[0].part.as_deref(), Some("file:2"));
+}
+
+proptest! {
+    /// Any parts in any order, in any pieces: no panic, the same texts, and every word of a field comes out.
+    #[test]
+    fn what_is_found_does_not_depend_on_pieces(
+        path in prop::sample::select(vec!["/v1/files", "/v1/images/edits", "/v1/videos", "/v1/realtime/calls"]),
+        parts in prop::collection::vec((
+            prop::sample::select(vec!["file", "prompt", "image[]", "session", "expires_after[anchor]", "a b", "x[y][z"]),
+            prop::option::of("[a-z. ]{0,6}"),
+            prop_oneof![
+                "[ -~\n]{0,60}".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..60),
+                "(\\{\"a\":\"[a-z ]{0,3}\"\\}\n){0,4}".prop_map(String::into_bytes),
+            ],
+        ), 0..5),
+        piece_bytes in 1..40_usize,
+    ) {
+        let parts: Vec<Part<'_>> =
+            parts.iter().map(|(name, file, content)| (*name, file.as_deref(), content.as_slice())).collect();
+        let whole = read(path, &parts, usize::MAX);
+        prop_assert_eq!(&read(path, &parts, piece_bytes), &whole);
+        for (name, file, content) in &parts {
+            if *name == "prompt" && file.is_none() && path != "/v1/files" && !content.is_empty() {
+                let text = String::from_utf8_lossy(content);
+                prop_assert!(whole.texts.iter().any(|found| found.text == text), "{:?} in {:?}", text, whole);
+            }
+        }
+    }
+}

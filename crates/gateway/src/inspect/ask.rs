@@ -1,0 +1,117 @@
+//! `POST /v1/sallyport/inspect`: what the guards would say about one text.
+//!
+//! Takes and gives what a line of `sallyport inspect --jsonl` does. Promises: bounded like every text of a request, and by
+//! the same queue; nothing is kept or told, whatever is found.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Response, header};
+use injection::{Channel, Glance};
+use serde_json::{Value, json};
+use store::{ProjectId, Threshold};
+use wire::refusal::{Reason, Refusal};
+
+use super::OFF_THREAD_BYTES;
+use super::guards::score;
+use super::pool::{Failure, Task};
+use super::reading::{Found, Reading, kind_word};
+use super::verdict::unjudged;
+use crate::answer::Answer;
+use crate::gate::Gate;
+use crate::prepare::Prepared;
+use crate::resolve::Resolved;
+
+/// Whose turn it is among the projects when an admin key asks.
+const ADMINS: &str = "admin";
+
+/// A text to be judged.
+struct Question {
+    text: String,
+    channel: Channel,
+}
+
+/// Answers what the guards say about a text.
+///
+/// # Errors
+/// 400 for what is no question, 503 where the guards cannot judge.
+pub(crate) async fn ask(
+    gate: &Arc<Gate>,
+    resolved: &Resolved<'_>,
+    mut prepared: Prepared,
+) -> Result<Response<Answer>, Refusal> {
+    let began = Instant::now();
+    // The text as it is written, and as it is meant.
+    prepared.share.grow_by(prepared.whole.len() as u64)?;
+    let question = read(&prepared.whole)?;
+    let project = resolved.project();
+    let said = project.map_or(Threshold::Default, |project| project.guards.channel(question.channel).threshold);
+    let threshold = gate.guards.threshold(said, question.channel);
+    gate.metrics.guards.texts(question.channel.as_str(), "asked", 1);
+    let whose = project.map_or_else(|| ProjectId::new(ADMINS), |project| project.id.clone());
+    let reading = judge(gate, &whose, question, score(threshold)).await.map_err(|failure| {
+        gate.metrics.guards.failed(failure.word());
+        unjudged(failure)
+    })?;
+    let found = |found: &Found| {
+        let mut shown = json!({
+            "kind": kind_word(found.kind), "score": decimal(found.score), "start": found.start, "end": found.end,
+        });
+        if let Some(rule) = &found.rule {
+            shown["rule"] = json!(**rule);
+        }
+        shown
+    };
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let json = json!({
+        "score": decimal(reading.score),
+        "verdict": if reading.score >= score(threshold) { "block" } else { "pass" },
+        "findings": reading.found.iter().map(found).collect::<Vec<_>>(),
+        "micros": micros,
+    });
+    let mut response = Response::new(Answer::whole(json.to_string()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f32) -> Result<Reading, Failure> {
+    let Question { text, channel } = question;
+    let (guards, detector) = (&gate.guards, gate.guards.detector());
+    if text.len() < OFF_THREAD_BYTES {
+        let glance = || match detector.glance(&text, channel, threshold) {
+            Glance::Sure(judgement) => Some(Reading::of(&text, judgement)),
+            Glance::Unsure(_) => None,
+        };
+        if let Some(reading) = catch_unwind(AssertUnwindSafe(glance)).map_err(|_| Failure::Failed)? {
+            return Ok(reading);
+        }
+    }
+    let (bytes, windows) = (text.len(), guards.limits.windows_max);
+    let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
+    let readings = guards.pool.submit(whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await?;
+    Ok(readings.into_iter().next().unwrap_or_default())
+}
+
+/// Reads a question. Members that it does not know are not for it: lines of data sets have labels and ids.
+fn read(body: &[u8]) -> Result<Question, Refusal> {
+    let invalid = |param: &'static str, words: &str| Refusal::new(Reason::InvalidValue, words.to_owned()).param(param);
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let channel = match body.get("channel") {
+        None | Some(Value::Null) => Channel::User,
+        Some(name) => name
+            .as_str()
+            .and_then(Channel::from_name)
+            .ok_or_else(|| invalid("channel", "'channel' must be system, user, untrusted or output."))?,
+    };
+    match body.get_mut("text").map(Value::take) {
+        Some(Value::String(text)) => Ok(Question { text, channel }),
+        Some(_) => Err(invalid("text", "'text' must be a string.")),
+        None => Err(invalid("text", "Missing required parameter: 'text'. The body is {\"text\": …, \"channel\": …}.")),
+    }
+}
+
+/// A score with as many digits as it has.
+fn decimal(score: f32) -> f64 {
+    (f64::from(score) * 1e6).round() / 1e6
+}

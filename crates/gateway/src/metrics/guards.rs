@@ -1,0 +1,92 @@
+//! Metrics of the guards.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TextLabels {
+    channel: &'static str,
+    by: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FindingLabels {
+    kind: &'static str,
+    channel: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailureLabel {
+    failure: &'static str,
+}
+
+/// Metrics of the guards.
+pub(crate) struct GuardMetrics {
+    inspections: Family<VerdictLabel, Counter>,
+    texts: Family<TextLabels, Counter>,
+    findings: Family<FindingLabels, Counter>,
+    failures: Family<FailureLabel, Counter>,
+    seconds: Histogram,
+    /// Texts that wait for the transformer now.
+    pub(crate) queue: Gauge,
+}
+
+impl GuardMetrics {
+    pub(super) fn register(registry: &mut Registry) -> GuardMetrics {
+        let metrics = GuardMetrics {
+            inspections: Family::default(),
+            texts: Family::default(),
+            findings: Family::default(),
+            failures: Family::default(),
+            // 20 µs to about 20 seconds, each bucket four times the last.
+            seconds: Histogram::new(exponential_buckets(0.000_02, 4.0, 11)),
+            queue: Gauge::default(),
+        };
+        registry.register("inspections", "Requests inspected, by verdict", metrics.inspections.clone());
+        let words = "Texts of requests, by channel and by how they were judged: allowed (by the project's list), \
+                     remembered, glanced (the cheap stages were sure), read (by the transformer), unread";
+        registry.register("inspected_texts", words, metrics.texts.clone());
+        let words = "Findings of prompt injection, by kind, channel and action";
+        registry.register("injection_findings", words, metrics.findings.clone());
+        let words = "Inspections that came to no verdict: overloaded, late or failed";
+        registry.register("guard_failures", words, metrics.failures.clone());
+        registry.register("inspection_seconds", "How long inspecting a request took", metrics.seconds.clone());
+        registry.register("guard_queue", "Texts that wait for the transformer now", metrics.queue.clone());
+        metrics
+    }
+
+    /// Counts an inspected request.
+    pub(crate) fn inspected(&self, verdict: &'static str, took: Duration) {
+        self.inspections.get_or_create(&VerdictLabel { verdict }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts texts.
+    pub(crate) fn texts(&self, channel: &'static str, by: &'static str, count: u64) {
+        if count > 0 {
+            self.texts.get_or_create(&TextLabels { channel, by }).inc_by(count);
+        }
+    }
+
+    /// Counts a finding.
+    pub(crate) fn found(&self, kind: &'static str, channel: &'static str, action: &'static str) {
+        self.findings.get_or_create(&FindingLabels { kind, channel, action }).inc();
+    }
+
+    /// Counts an inspection without a verdict.
+    pub(crate) fn failed(&self, failure: &'static str) {
+        self.failures.get_or_create(&FailureLabel { failure }).inc();
+    }
+}

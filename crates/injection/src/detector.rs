@@ -1,0 +1,246 @@
+//! The detector: the cheap stages, then the transformer for what they leave open.
+//!
+//! Promises: a verdict depends on the text and its channel alone; the raw text and its plain form are both judged, once
+//! where they say the same; spans are of the original; time and memory are linear in the text, the transformer's part
+//! bounded by [`Budget`]; no panic on any text; no I/O.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use normalise::{Normalised, normalise};
+
+use crate::calibration::{Calibration, Level};
+use crate::encoder::Encoder;
+use crate::linear::{Score, Weights};
+use crate::reading::{self, Model, Reading, Spot, Task};
+use crate::rules::RuleSet;
+use crate::tokenise::Vocabulary;
+use crate::{Budget, Channel, Finding, Judgement};
+
+/// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
+const WHOLE_BYTES: usize = 256 << 10;
+
+/// The weights of this binary; a test reads every one of these files, so that none can be missing or broken.
+static WEIGHTS: LazyLock<Stages> = LazyLock::new(|| Stages {
+    linear: Weights::parse(include_bytes!("../model/linear.bin")).expect("linear.bin is part of the binary"),
+    model: Model {
+        vocabulary: Vocabulary::parse(include_str!("../model/vocab.txt")),
+        encoder: Encoder::parse(include_bytes!("../model/encoder.safetensors").as_slice())
+            .expect("encoder.safetensors is part of the binary"),
+        calibration: Calibration::parse(include_str!("../model/calibration.json"))
+            .expect("calibration.json is part of the binary"),
+    },
+});
+
+static EMBEDDED: LazyLock<Detector> = LazyLock::new(|| Detector {
+    stages: &WEIGHTS,
+    rules: Arc::new(RuleSet::parse(crate::rules::DEFAULT).expect("a test reads the default rules")),
+});
+
+/// What the cheap stages (normalising, rules, linear) found, in tens of microseconds a kilobyte.
+#[derive(Debug)]
+pub enum Glance<'t> {
+    /// They are sure: the judgement stands.
+    Sure(Judgement),
+    /// The transformer has to read it: call [`Detector::read`] off the async threads.
+    Unsure(Pending<'t>),
+}
+
+/// A text that waits for the transformer. Holds nothing of the detector: it may be sent to another thread.
+#[derive(Debug, Clone)]
+pub struct Pending<'t> {
+    text: Cow<'t, str>,
+    channel: Channel,
+    /// What the rules found.
+    found: Vec<Finding>,
+}
+
+impl Pending<'_> {
+    /// The same with a text of its own, to be sent away.
+    pub fn into_owned(self) -> Pending<'static> {
+        Pending { text: Cow::Owned(self.text.into_owned()), channel: self.channel, found: self.found }
+    }
+}
+
+/// The stages that training makes.
+#[derive(Debug)]
+struct Stages {
+    linear: Weights<'static>,
+    model: Model,
+}
+
+/// The detector: immutable, shared by all threads.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    stages: &'static Stages,
+    rules: Arc<RuleSet>,
+}
+
+impl Detector {
+    /// The detector whose weights and rules are part of this binary. The first call unpacks them: some tens of
+    /// milliseconds.
+    pub fn embedded() -> &'static Detector {
+        &EMBEDDED
+    }
+
+    /// The same with other rules. Cheap: weights are shared.
+    pub fn with_rules(&self, rules: RuleSet) -> Detector {
+        Detector { stages: self.stages, rules: Arc::new(rules) }
+    }
+
+    /// The score from which a text of that channel counts as an attack at that level.
+    pub fn threshold(&self, level: Level, channel: Channel) -> f32 {
+        self.stages.model.calibration.threshold(level, channel)
+    }
+
+    /// The cheap stages. `threshold` is the score from which findings are reported.
+    ///
+    /// Sure of an attack where a rule says so; sure of none, in a channel that is trusted, where the linear stage scores
+    /// so low that hardly an attack does (`linear_low`: one in fifty of the left-out attacks). The linear stage never
+    /// convicts: what it has not seen before, it overrates.
+    pub fn glance<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
+        if text.trim().is_empty() {
+            return Glance::Sure(Judgement::default());
+        }
+        let plain = normalise(text);
+        let mut found = self.rules.find(text, &plain, channel);
+        let score = found.iter().map(|finding| finding.score).fold(0.0, f32::max);
+        if score >= threshold && !found.is_empty() {
+            found.retain(|finding| finding.score >= threshold);
+            return Glance::Sure(Judgement { score, findings: found, partly: false });
+        }
+        if channel != Channel::Untrusted {
+            let log_odds = self.log_odds(text, &plain, channel);
+            if log_odds < self.stages.model.calibration.linear_low() {
+                return Glance::Sure(Judgement { score: score.max(logistic(log_odds)), ..Judgement::default() });
+            }
+        }
+        Glance::Unsure(Pending { text: text.into(), channel, found })
+    }
+
+    /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.
+    pub fn read(&self, pending: &Pending<'_>, threshold: f32, budget: Budget) -> Judgement {
+        let score = pending.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
+        let mut judgement = Judgement { score, ..Judgement::default() };
+        add(&mut judgement, self.read_form(&pending.text, pending.channel, threshold, budget), |span| span);
+        let plain = normalise(&pending.text);
+        if plain.changes().is_material() {
+            let reading = self.read_form(&plain.text, pending.channel, threshold, budget);
+            add(&mut judgement, reading, |span| plain.origin(span));
+        }
+        judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.start.cmp(&b.span.start)));
+        judgement
+    }
+
+    /// Both stages one after the other.
+    pub fn inspect(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Judgement {
+        match self.glance(text, channel, threshold) {
+            Glance::Sure(judgement) => judgement,
+            Glance::Unsure(pending) => self.read(&pending, threshold, budget),
+        }
+    }
+
+    /// What the trained stages say of a text before calibration: what `training/calibrate.py` turns into the curves of
+    /// [`Level`].
+    pub fn uncalibrated(&self, text: &str, channel: Channel, budget: Budget) -> Uncalibrated {
+        let plain = normalise(text);
+        let read = |text: &str| {
+            let reading = self.read_form(text, channel, f32::INFINITY, budget);
+            (reading.windows > 0).then_some((reading.logit, reading.windows))
+        };
+        let plainly = plain.changes().is_material().then(|| read(&plain.text)).flatten();
+        Uncalibrated {
+            forms: read(text).into_iter().chain(plainly).collect(),
+            linear: self.log_odds(text, &plain, channel),
+        }
+    }
+
+    /// The linear stage's log-odds, the higher of the two forms'.
+    fn log_odds(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> f32 {
+        let raw = self.stages.linear.score(text, channel).log_odds;
+        if plain.changes().is_material() {
+            raw.max(self.stages.linear.score(&plain.text, channel).log_odds)
+        } else {
+            raw
+        }
+    }
+
+    /// Lets the transformer read one form; where not all may be read, what the linear stage finds worst comes first.
+    fn read_form(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Reading {
+        let model = &self.stages.model;
+        let task = Task { text, channel, threshold, allowed: budget.windows, whole: None };
+        if text.len() > WHOLE_BYTES {
+            return self.read_stretches(task);
+        }
+        let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(text, channel));
+        let rank = |window: Range<usize>| {
+            let first = score.windows.partition_point(|other| other.range.end <= window.start);
+            let touched = score.windows[first..].iter().take_while(|other| other.range.start < window.end);
+            touched.map(|other| other.log_odds).fold(f32::NEG_INFINITY, f32::max)
+        };
+        reading::read(model, task, rank)
+    }
+
+    /// Reads of a very long text only what the linear stage finds worst, so that the rest is never cut into pieces.
+    fn read_stretches(&self, task: Task<'_>) -> Reading {
+        let mut worst = self.stages.linear.score(task.text, task.channel).windows;
+        let count = worst.len();
+        worst.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then(a.range.start.cmp(&b.range.start)));
+        worst.truncate(task.allowed);
+        worst.sort_by_key(|window| window.range.start);
+        let mut stretches: Vec<Range<usize>> = Vec::new();
+        for Range { start, end } in worst.into_iter().map(|window| window.range) {
+            match stretches.last_mut() {
+                Some(last) if start <= last.end => last.end = last.end.max(end),
+                _ => stretches.push(start..end),
+            }
+        }
+        let mut all = Reading { windows: count, logit: f32::NEG_INFINITY, skipped: count, ..Reading::default() };
+        let mut allowed = task.allowed;
+        for stretch in stretches {
+            let text = &task.text[stretch.clone()];
+            let part = reading::read(&self.stages.model, Task { text, allowed, whole: Some(count), ..task }, |_| 0.0);
+            allowed -= part.windows - part.skipped;
+            all.skipped -= (part.windows - part.skipped).min(all.skipped);
+            all.score = all.score.max(part.score);
+            all.logit = all.logit.max(part.logit);
+            let moved =
+                |spot: Spot| Spot { span: spot.span.start + stretch.start..spot.span.end + stretch.start, ..spot };
+            all.spots.extend(part.spots.into_iter().map(moved));
+        }
+        all
+    }
+}
+
+/// The trained stages' own words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uncalibrated {
+    /// The transformer's highest logit and the number of windows, of the raw text and of its plain form where that
+    /// says something else.
+    pub forms: Vec<(f32, usize)>,
+    /// The linear stage's log-odds.
+    pub linear: f32,
+}
+
+/// Adds a reading of one form of the text; what another form found at an overlapping place is said once, by the stronger.
+fn add(judgement: &mut Judgement, reading: Reading, origin: impl Fn(Range<usize>) -> Range<usize>) {
+    judgement.score = judgement.score.max(reading.score);
+    judgement.partly |= reading.skipped > 0;
+    for spot in reading.spots {
+        let found = Finding { kind: spot.kind, score: spot.score, span: origin(spot.span), rule: None };
+        let same = |other: &&mut Finding| other.span.start < found.span.end && found.span.start < other.span.end;
+        match judgement.findings.iter_mut().find(same) {
+            Some(other) if other.score < found.score => *other = found,
+            Some(_) => {}
+            None => judgement.findings.push(found),
+        }
+    }
+}
+
+fn logistic(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
+}

