@@ -53,6 +53,10 @@ const DENSE: u8 = 3;
 /// Bits of a character in an n-gram, of which five make 60.
 const UNIT_BITS: u32 = 12;
 const UNIT: u64 = (1 << UNIT_BITS) - 1;
+/// The bits of so many characters.
+const fn last(units: u32) -> u64 {
+    (1 << (units * UNIT_BITS)) - 1
+}
 /// The mark at both ends of a word.
 const MARK: u64 = 1;
 
@@ -157,7 +161,7 @@ fn next(state: &mut State, code: u32, sink: &mut impl Sink) {
     state.units = state.units << UNIT_BITS | unit;
     if state.class == DENSE {
         sink.feature(hashed(u64::from(code) + 1, 5));
-        sink.feature(hashed(state.units & (1 << (2 * UNIT_BITS)) - 1, 6));
+        sink.feature(hashed(state.units & last(2), 6));
     }
     grams(state.units, sink);
     state.word = (state.word ^ u64::from(code)).wrapping_mul(MIX[0]).rotate_left(23);
@@ -165,9 +169,9 @@ fn next(state: &mut State, code: u32, sink: &mut impl Sink) {
 
 #[inline]
 fn grams(units: u64, sink: &mut impl Sink) {
-    sink.feature(hashed(units & (1 << (3 * UNIT_BITS)) - 1, 0));
-    sink.feature(hashed(units & (1 << (4 * UNIT_BITS)) - 1, 1));
-    sink.feature(hashed(units & (1 << (5 * UNIT_BITS)) - 1, 2));
+    sink.feature(hashed(units & last(3), 0));
+    sink.feature(hashed(units & last(4), 1));
+    sink.feature(hashed(units & last(5), 2));
 }
 
 #[inline]

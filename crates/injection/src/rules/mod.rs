@@ -44,9 +44,9 @@ const MARKS: [(char, char); 11] = [
 #[derive(Debug)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// All patterns of all rules, and the rule of each.
+    /// All patterns of the rules that look at any text, and the rule and place in it of each.
     all: Regex,
-    owners: Vec<usize>,
+    owners: Vec<(usize, usize)>,
 }
 
 /// One rule.
@@ -111,26 +111,45 @@ impl RuleSet {
         let mut present = PatternSet::new(self.all.pattern_len());
         self.all.which_overlapping_matches(&Input::new(text), &mut present);
         for pattern in present.iter() {
-            let rule = &self.rules[self.owners[pattern.as_usize()]];
-            if !rule.channels.contains(&channel) || !rule.hidden.is_empty() && plain.is_none() {
-                continue;
+            let (rule, pattern) = self.owners[pattern.as_usize()];
+            self.rules[rule].find_in(pattern, text, channel, plain, findings);
+        }
+        // What only counts where it was hidden would match all over, and is looked for where something was.
+        let Some(plain) = plain else { return };
+        for rule in self.rules.iter().filter(|rule| plain.changes().meets(rule.hidden)) {
+            for pattern in 0..rule.patterns.len() {
+                rule.find_in(pattern, text, channel, Some(plain), findings);
             }
-            let first = self.owners.partition_point(|owner| *owner < self.owners[pattern.as_usize()]);
-            let counts = |range: &Range<usize>| {
-                rule.hidden.is_empty() || plain.is_some_and(|plain| plain.changes_in(range.clone()).meets(rule.hidden))
-            };
-            for range in rule.patterns[pattern.as_usize() - first].matches(text).filter(counts).take(FINDINGS_MAX) {
-                let score = if is_quoted(text, &range) { rule.quoted } else { rule.score };
-                let span = plain.map_or(range.clone(), |plain| plain.origin(range));
-                let known = findings.iter_mut().find(|finding| {
-                    finding.rule.as_ref() == Some(&rule.name)
-                        && finding.span.start < span.end
-                        && span.start < finding.span.end
-                });
-                match known {
-                    Some(finding) => finding.score = finding.score.max(score),
-                    None => findings.push(Finding { kind: rule.kind, score, span, rule: Some(rule.name.clone()) }),
-                }
+        }
+    }
+}
+
+impl Rule {
+    fn find_in(
+        &self,
+        pattern: usize,
+        text: &str,
+        channel: Channel,
+        plain: Option<&Normalised<'_>>,
+        findings: &mut Vec<Finding>,
+    ) {
+        if !self.channels.contains(&channel) {
+            return;
+        }
+        let counts = |range: &Range<usize>| {
+            self.hidden.is_empty() || plain.is_some_and(|plain| plain.changes_in(range.clone()).meets(self.hidden))
+        };
+        for range in self.patterns[pattern].matches(text).filter(counts).take(FINDINGS_MAX) {
+            let score = if is_quoted(text, &range) { self.quoted } else { self.score };
+            let span = plain.map_or(range.clone(), |plain| plain.origin(range));
+            let known = findings.iter_mut().find(|finding| {
+                finding.rule.as_ref() == Some(&self.name)
+                    && finding.span.start < span.end
+                    && span.start < finding.span.end
+            });
+            match known {
+                Some(finding) => finding.score = finding.score.max(score),
+                None => findings.push(Finding { kind: self.kind, score, span, rule: Some(self.name.clone()) }),
             }
         }
     }

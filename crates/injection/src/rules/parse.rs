@@ -67,13 +67,14 @@ struct Written {
 
 /// Compiles patterns, folding case, so that each is matched in linear time. To tell which of many match at all, every
 /// match must count; to tell where one does, the first.
-pub(super) fn regex(patterns: &[&str], kind: MatchKind) -> Result<Regex, BuildError> {
+pub(super) fn regex(patterns: &[&str], kind: MatchKind) -> Result<Regex, Box<BuildError>> {
     Regex::builder()
         .syntax(syntax::Config::new().case_insensitive(true))
         .configure(
             Config::new().match_kind(kind).nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(MEMORY_BYTES),
         )
         .build_many(patterns)
+        .map_err(Box::new)
 }
 
 /// Where in the file something is.
@@ -116,11 +117,16 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
         examples.push((place.at, written.matches.clone(), written.ignores.clone()));
         rules.push(rule(written, &place)?);
     }
-    let patterns: Vec<&str> =
-        rules.iter().flat_map(|rule| &rule.patterns).map(|pattern| pattern.text.as_str()).collect();
+    let mut patterns = Vec::new();
+    let mut owners = Vec::new();
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.hidden.is_empty()) {
+        for (place, pattern) in rule.patterns.iter().enumerate() {
+            patterns.push(pattern.text.as_str());
+            owners.push((index, place));
+        }
+    }
     let all = regex(&patterns, MatchKind::All)
         .map_err(|error| start.error(format!("the patterns together: {error}"), "use fewer or simpler ones"))?;
-    let owners = rules.iter().enumerate().flat_map(|(index, rule)| rule.patterns.iter().map(move |_| index)).collect();
     let set = RuleSet { rules, all, owners };
     for (rule, (at, matches, ignores)) in set.rules.iter().zip(examples) {
         check(&set, rule, &Place { text, at }, &matches, &ignores)?;
@@ -196,7 +202,7 @@ fn pattern(written: &Spanned<String>, text: &str) -> Result<Pattern, Error> {
         return Err(place.error(r"a word boundary of Unicode", r"write (?-u:\b), a boundary of ASCII words"));
     }
     let compiled = regex(&[pattern], MatchKind::LeftmostFirst).map_err(|error| {
-        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = std::error::Error::source(&*error).map_or_else(|| error.to_string(), ToString::to_string);
         place.error(format!("the pattern: {cause}"), "see the syntax of Rust's regex crate")
     })?;
     if compiled.is_match("") {
