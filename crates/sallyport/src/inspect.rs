@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use injection::{Budget, Channel, Detector};
+use injection::{Budget, Channel, Detector, Level};
 
 mod answer;
 mod eval;
@@ -39,9 +39,6 @@ Examples:
   sallyport inspect --eval validation.jsonl.gz --json
 More: docs/inspect.md";
 
-/// The score from which a text is blocked unless somebody says otherwise. Scores are calibrated (see the model card),
-/// so that this is the same point for every version of the weights.
-const THRESHOLD: f32 = 0.5;
 /// Windows that the transformer reads of one text: some 25,000 words. The cheap stages read all of it.
 const WINDOWS: usize = 256;
 
@@ -61,9 +58,9 @@ pub(crate) struct Inspect {
     /// Where the texts come from, where a line does not say it.
     #[arg(long, value_enum, default_value_t = From::User)]
     channel: From,
-    /// The score from which a text is blocked.
-    #[arg(long, value_name = "SCORE", default_value_t = THRESHOLD)]
-    threshold: f32,
+    /// The score from which a text is blocked; the detector's own for each channel if not given.
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f32>,
     /// Windows of 128 tokens that the transformer may read of one text.
     #[arg(long, value_name = "COUNT", default_value_t = WINDOWS)]
     windows: usize,
@@ -103,7 +100,8 @@ impl From {
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     channel: Channel,
-    threshold: f32,
+    /// What was asked for, in the place of the detector's own.
+    threshold: Option<f32>,
     budget: Budget,
     threads: usize,
 }
@@ -111,8 +109,10 @@ struct Settings {
 impl Settings {
     fn judge(&self, text: &str, channel: Channel) -> Verdict {
         let begin = std::time::Instant::now();
-        let judgement = Detector::embedded().inspect(text, channel, self.threshold, self.budget);
-        Verdict::new(text, &judgement, self.threshold, begin.elapsed())
+        let detector = Detector::embedded();
+        let threshold = self.threshold.unwrap_or_else(|| detector.threshold(Level::Shipped, channel));
+        let judgement = detector.inspect(text, channel, threshold, self.budget);
+        Verdict::new(text, &judgement, threshold, begin.elapsed())
     }
 }
 
@@ -129,7 +129,8 @@ impl Inspect {
     }
 
     fn inspect(self) -> Result<ExitCode> {
-        anyhow::ensure!((0.0..=1.0).contains(&self.threshold), "--threshold: a score is between 0 and 1");
+        let is_score = |threshold| (0.0..=1.0).contains(&threshold);
+        anyhow::ensure!(self.threshold.is_none_or(is_score), "--threshold: a score is between 0 and 1");
         let settings = Settings {
             channel: self.channel.channel(),
             threshold: self.threshold,

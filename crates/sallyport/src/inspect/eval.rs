@@ -45,6 +45,7 @@ struct Row<'a> {
 /// A judged row without its text.
 struct Judged {
     scored: Scored,
+    is_blocked: bool,
     micros: u64,
     /// In the order of [`Report::groups`].
     groups: [String; 5],
@@ -63,7 +64,8 @@ pub(super) struct Group {
 /// What came out.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub(super) threshold: f32,
+    /// The one that was asked for; none if each channel has the detector's own.
+    pub(super) threshold: Option<f32>,
     pub(super) rows: usize,
     pub(super) unusable: usize,
     pub(super) problems: Vec<String>,
@@ -123,6 +125,7 @@ fn judge(line: &Line, settings: Settings) -> Result<Judged, String> {
     let or_unknown = |field: Option<Cow<'_, str>>| field.map_or(UNKNOWN.to_owned(), Cow::into_owned);
     Ok(Judged {
         scored: (verdict.score, is_attack),
+        is_blocked: verdict.blocks,
         micros: verdict.micros,
         groups: [
             or_unknown(row.kind),
@@ -141,16 +144,16 @@ fn report(judged: &[Judged], settings: Settings) -> Report {
     let above = curve.map_or(f32::INFINITY, |curve| curve.above[1].next_up());
     let names = ["kind", "source", "language", "channel", "length"];
     let groups = names.iter().enumerate().map(|(at, name)| {
-        let mut rows: BTreeMap<&str, Vec<Scored>> = BTreeMap::new();
+        let mut rows: BTreeMap<&str, Vec<&Judged>> = BTreeMap::new();
         for row in judged {
-            rows.entry(&row.groups[at]).or_default().push(row.scored);
+            rows.entry(&row.groups[at]).or_default().push(row);
         }
         let mut groups: Vec<Group> = rows
             .into_iter()
             .map(|(name, rows)| Group {
                 name: name.to_owned(),
-                confusion: Confusion::at(settings.threshold, rows.iter().copied()),
-                strict: Confusion::at(above, rows),
+                confusion: Confusion::of(rows.iter().map(|row| (row.is_blocked, row.scored.1))),
+                strict: Confusion::of(rows.iter().map(|row| (row.scored.0 >= above, row.scored.1))),
             })
             .collect();
         if *name == "length" {
@@ -167,7 +170,7 @@ fn report(judged: &[Judged], settings: Settings) -> Report {
         rows: judged.len(),
         unusable: 0,
         problems: Vec::new(),
-        confusion: Confusion::at(settings.threshold, scores.iter().copied()),
+        confusion: Confusion::of(judged.iter().map(|row| (row.is_blocked, row.scored.1))),
         curve,
         groups: groups.collect(),
         micros,

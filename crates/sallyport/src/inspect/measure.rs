@@ -32,7 +32,7 @@ pub(super) struct Curve {
     pub(super) above: [f32; RATES.len()],
 }
 
-/// Rows by label and verdict at one threshold.
+/// Rows by label and verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Confusion {
     pub(super) blocked_attacks: usize,
@@ -42,10 +42,11 @@ pub(super) struct Confusion {
 }
 
 impl Confusion {
-    pub(super) fn at(threshold: f32, rows: impl IntoIterator<Item = Scored>) -> Confusion {
+    /// Of rows that are blocked or not, and are attacks or not.
+    pub(super) fn of(rows: impl IntoIterator<Item = (bool, bool)>) -> Confusion {
         let mut confusion = Confusion::default();
-        for (score, is_attack) in rows {
-            *match (is_attack, score >= threshold) {
+        for (is_blocked, is_attack) in rows {
+            *match (is_attack, is_blocked) {
                 (true, true) => &mut confusion.blocked_attacks,
                 (true, false) => &mut confusion.passed_attacks,
                 (false, true) => &mut confusion.blocked_benign,
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn confusion_and_percentiles() {
-        let confusion = Confusion::at(0.5, [(0.5, true), (0.4, true), (0.6, false), (0.1, false), (0.2, false)]);
+        let confusion = Confusion::of([(true, true), (false, true), (true, false), (false, false), (false, false)]);
         let Confusion { blocked_attacks, passed_attacks, blocked_benign, passed_benign } = confusion;
         assert_eq!([blocked_attacks, passed_attacks, blocked_benign, passed_benign], [1, 1, 1, 2]);
         assert_eq!((confusion.recall(), confusion.precision()), (Some(0.5), Some(0.5)));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use injection::{Channel, Detector, Level};
 use serde_json::{Value, json};
 
 use super::eval::{Group, Report};
@@ -28,7 +29,18 @@ pub(super) fn text(report: &Report) -> String {
             }
         }
     }
-    let _ = writeln!(out, "\nAt the threshold {:.4}:", report.threshold);
+    let _ = match report.threshold {
+        Some(threshold) => writeln!(out, "\nAt the threshold {threshold:.4}:"),
+        None => {
+            let own = |channel| Detector::embedded().threshold(Level::Shipped, channel);
+            writeln!(
+                out,
+                "\nAt the default threshold (user {:.4}, untrusted {:.4}):",
+                own(Channel::User),
+                own(Channel::Untrusted)
+            )
+        }
+    };
     let _ = writeln!(out, "            blocked   passed");
     let _ = writeln!(
         out,
