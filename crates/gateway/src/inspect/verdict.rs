@@ -137,7 +137,7 @@ impl Verdict {
             named.push(format!("{} more", blocking.len() - NAMED_MAX));
         }
         let words = format!(
-            "The request was blocked by this project's guards: {}.. Take that text out and try again; if it is harmless, give the gate's operator this answer's request id: the finding can be marked as wrong.",
+            "The request was blocked by this project's guards: {}. Take that text out and try again; if it is harmless, give the gate's operator this answer's request id: the finding can be marked as wrong.",
             named.join("; ")
         );
         Some(Refusal::new(Reason::ContentFiltered, words).param(shown(&first.place)))
