@@ -134,7 +134,9 @@ pub(crate) async fn forward(mut call: Box<Call>, head: request::Parts, record: &
 async fn hold_back(mut call: Box<Call>, head: request::Parts, awaited: Awaited, record: &mut Record) -> Brought {
     // An answer that may be refused is not kept for who asks again.
     let keeping = call.keeping.take_if(|_| awaited.may_refuse());
-    let brought = if awaited.is_there() {
+    // A hold that grows rests on seeing what is written as it comes: nothing may be written while nobody reads.
+    let grows = call.settling.as_ref().is_some_and(|settling| settling.growth.is_some());
+    let brought = if grows || awaited.is_there() {
         // Nothing is called for what is refused already.
         if let Err(refusal) = record.rule(&awaited.verdict().await) {
             call.settling.into_iter().for_each(Settling::release);
