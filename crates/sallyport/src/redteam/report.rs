@@ -9,7 +9,7 @@ use super::send::Answer;
 use super::set::{Goal, Try};
 
 /// Characters of an attack, and of an answer, that people are shown.
-const EXCERPT_MAX: usize = 160;
+const EXCERPT_MAX: usize = 300;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
