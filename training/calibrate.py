@@ -21,6 +21,8 @@ SHARES = (0.001, 0.01, 0.05)
 CHANNELS = ("system", "user", "untrusted", "output")
 
 
+# Windows from which on more of them take off no more: a payload must be found in a long text too.
+WINDOWS_MOST = 12
 # What the default threshold may cost: the share of benign texts, half of them written to be hard, and that of long clean
 # documents, that are taken for attacks.
 BENIGN = 0.05
@@ -57,7 +59,8 @@ def logits(tool, rows):
 
 
 def joined(forms, many):
-    return numpy.array([max((logit - many * math.log(windows) for logit, windows in form), default=-20.0) for form in forms])
+    taken = lambda windows: many * math.log(min(windows, WINDOWS_MOST))
+    return numpy.array([max((logit - taken(windows) for logit, windows in form), default=-20.0) for form in forms])
 
 
 def curve(labels, values):
@@ -107,7 +110,7 @@ def main():
     trusted = (channels != "untrusted") & ~long
     low = float(numpy.quantile(linear[trusted & (labels == 1)], LOST))
     print(f"linear below {low:.3f}: {(linear[trusted & (labels == 0)] < low).mean():.3f} of benign rows in trusted channels are left alone")
-    made = {"many_windows": many, "linear_low": round(low, 4)}
+    made = {"many_windows": many, "windows_most": WINDOWS_MOST, "linear_low": round(low, 4)}
     for channel in CHANNELS:
         own = values[(labels == 0) & (channels == channel) & ~long]
         benign = own if len(own) >= 300 else values[(labels == 0) & ~long]

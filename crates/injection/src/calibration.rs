@@ -55,8 +55,11 @@ struct Curve {
 /// How logits are read.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Calibration {
-    /// What a doubling of the number of windows takes off the highest logit, over ln 2: many windows are many chances.
+    /// What a doubling of the number of windows, up to `windows_most`, takes off the highest logit, over ln 2: many windows are
+    /// many chances.
     many_windows: f64,
+    /// More windows than that take off no more: else a long text would be a place to hide in.
+    windows_most: usize,
     /// The linear stage's log-odds below which a text in a trusted channel is left alone.
     linear_low: f32,
     system: Curve,
@@ -93,7 +96,7 @@ impl Calibration {
     /// The score of a window's logit in a text of that many windows.
     pub fn score(&self, channel: Channel, logit: f32, windows: usize) -> f32 {
         let curve = self.curve(channel);
-        let logit = f64::from(logit) - self.many_windows * (windows.max(1) as f64).ln();
+        let logit = f64::from(logit) - self.many_windows * (windows.clamp(1, self.windows_most) as f64).ln();
         (1.0 / (1.0 + (-(curve.slope * logit + curve.offset)).exp())) as f32
     }
 

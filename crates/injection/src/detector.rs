@@ -115,8 +115,9 @@ impl Detector {
         }
         if channel != Channel::Untrusted {
             let log_odds = self.log_odds(text, &plain, channel);
-            if log_odds < self.stages.model.calibration.linear_low() {
-                return Glance::Sure(Judgement { score: score.max(logistic(log_odds)), ..Judgement::default() });
+            let chance = logistic(log_odds);
+            if log_odds < self.stages.model.calibration.linear_low() && chance < threshold {
+                return Glance::Sure(Judgement { score: score.max(chance), ..Judgement::default() });
             }
         }
         Glance::Unsure(Pending { text: text.into(), channel, found })
@@ -126,10 +127,14 @@ impl Detector {
     pub fn read(&self, pending: &Pending<'_>, threshold: f32, budget: Budget) -> Judgement {
         let score = pending.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
         let mut judgement = Judgement { score, ..Judgement::default() };
-        add(&mut judgement, self.read_form(&pending.text, pending.channel, threshold, budget), |span| span);
         let plain = normalise(&pending.text);
-        if plain.changes().is_material() {
-            let reading = self.read_form(&plain.text, pending.channel, threshold, budget);
+        let is_twice = plain.changes().is_material();
+        let first = Budget { windows: if is_twice { budget.windows.div_ceil(2) } else { budget.windows } };
+        let raw = self.read_form(&pending.text, pending.channel, threshold, first);
+        let left = Budget { windows: budget.windows - (raw.windows - raw.skipped).min(budget.windows) };
+        add(&mut judgement, raw, |span| span);
+        if is_twice {
+            let reading = self.read_form(&plain.text, pending.channel, threshold, left);
             add(&mut judgement, reading, |span| plain.origin(span));
         }
         judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.start.cmp(&b.span.start)));
@@ -159,14 +164,15 @@ impl Detector {
         }
     }
 
-    /// The linear stage's log-odds, the higher of the two forms'.
+    /// The linear stage's log-odds of the worst window of either form. The length takes nothing off: a text must not become
+    /// harmless by what is put around it.
     fn log_odds(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> f32 {
-        let raw = self.stages.linear.score(text, channel).log_odds;
-        if plain.changes().is_material() {
-            raw.max(self.stages.linear.score(&plain.text, channel).log_odds)
-        } else {
-            raw
-        }
+        let worst = |text: &str| {
+            let score = self.stages.linear.score(text, channel);
+            score.windows.iter().map(|window| window.log_odds).reduce(f32::max).unwrap_or(score.log_odds)
+        };
+        let raw = worst(text);
+        if plain.changes().is_material() { raw.max(worst(&plain.text)) } else { raw }
     }
 
     /// Lets the transformer read one form; where not all may be read, what the linear stage finds worst comes first.
