@@ -7,7 +7,7 @@
 //! Weights lie in panels of [`LANES`] rows, interleaved so that one vector lane is one row: step `s` of a panel is a
 //! [`Line`] of four columns (of two, where cells have 16 bits) of each of the sixteen rows.
 //!
-//! The code is in [`portable`] and in `x86`, the only file of the crate with `unsafe` code.
+//! The code is in [`portable`] and in `x86`, the only module of the crate with `unsafe` code.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
