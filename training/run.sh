@@ -25,7 +25,14 @@ round() {
     "$WORK/venv/bin/python" train.py "$WORK/$1" --shared "$SHARED" --base "$BASE" --tokenise "$TOKENISE" --threads "$THREADS" "${@:2}"
 }
 
-ROUNDS
+round round1 --rate 8e-5 --seed 1
+round round2 --resume "$WORK/round1" --benign 0.5 --attacks 0.5 --doubt -1.5 --rate 8e-5 --seed 2
+round round3 --resume "$WORK/round2" --benign 0.9 --attacks 0.5 --sentences 1500 --doubt -1.5 --rate 7e-5 --seed 3
+
+echo "== linear stage"
+cargo build --quiet --release --locked --package injection --example train_linear
+python3 part.py "$WORK/train.jsonl" --shared "$SHARED" --part train
+../target/release/examples/train_linear "$MODEL/linear.bin" "$WORK/train.jsonl"
 
 echo "== int8"
 "$WORK/venv/bin/python" quantise.py "$WORK/round3" "$MODEL"
