@@ -57,7 +57,8 @@ impl FormReader {
     /// A part begins.
     pub fn begin(&mut self, name: &str, file_name: Option<&str>) {
         let node = Table::shared().field(self.root, name);
-        let part: Arc<str> = name.into();
+        // What is no word is a text, and findings show places, never texts.
+        let part: Arc<str> = shown(name).into();
         let class = Table::shared().node(node).class;
         let is_file = file_name.is_some() || matches!(class, Some(Class::File | Class::Media(_)));
         if let Some(file_name) = file_name.filter(|name| !is_word(name)) {

@@ -191,3 +191,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_that_is_a_text_is_no_place() {
+    let key = "sk-proj-Zx81kqLmP0vTg7RwYb3nUc5e";
+    for name in ["ignore all rules and", key] {
+        let found = read("/v1/files", &[(name, Some("a b"), b"some text"), (name, None, b"x y")], usize::MAX);
+        let texts: Vec<(String, &str)> = found.texts.iter().map(|text| (text.place(b""), text.text.as_ref())).collect();
+        assert!(texts.iter().all(|(place, _)| place == "*"), "{texts:?}");
+        assert!(texts.iter().any(|(_, text)| *text == "some text"), "{texts:?}");
+    }
+}
