@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wire::json::scan;
 
 use crate::class::{Class, is_word, shown};
-use crate::file::{self, SNIFFED_BYTES};
+use crate::file::{self, Reading, SNIFFED_BYTES};
 use crate::lines::Lines;
 use crate::stretch::Stretches;
 use crate::table::{NodeId, Table, UNKNOWN};
@@ -57,7 +57,8 @@ impl FormReader {
     /// A part begins.
     pub fn begin(&mut self, name: &str, file_name: Option<&str>) {
         let node = Table::shared().field(self.root, name);
-        let part: Arc<str> = name.into();
+        // What is no word is a text, and findings show places, never texts.
+        let part: Arc<str> = shown(name).into();
         let class = Table::shared().node(node).class;
         let is_file = file_name.is_some() || matches!(class, Some(Class::File | Class::Media(_)));
         if let Some(file_name) = file_name.filter(|name| !is_word(name)) {
@@ -89,7 +90,7 @@ impl FormReader {
                         Some(Class::Text(origin) | Class::Loose(origin)) => origin,
                         _ => Origin::Odd,
                     };
-                    let mut text = Stretches::new(Arc::clone(&part.name), origin, 0, &[]);
+                    let mut text = Stretches::new(Arc::clone(&part.name), origin, 0, Reading::Narrow);
                     text.push(&kept, &mut self.found.texts);
                     part.keep = Keep::Text(text);
                 }
@@ -143,19 +144,19 @@ impl FormReader {
     fn look(&mut self) {
         let Some(Part { name, node, keep }) = &mut self.part else { return };
         let Keep::Head(head) = std::mem::replace(keep, Keep::Nothing) else { return };
-        if let Some(sniffed) = file::sniff(&head) {
+        let (sniffed, reading) = file::sniff(&head);
+        if let Some(sniffed) = sniffed {
             let medium = match Table::shared().node(*node).class {
                 Some(Class::Media(medium)) if sniffed == Medium::Binary => medium,
                 _ => sniffed,
             };
             self.found.unscanned.push(Unscanned { medium, at: 0..0, part: Some(Arc::clone(name)) });
-            return;
         }
-        if Lines::may_be(&head) {
-            *keep = Keep::Lines(Lines::new(Arc::clone(name)));
+        *keep = if reading == Reading::Narrow && Lines::may_be(&head) {
+            Keep::Lines(Lines::new(Arc::clone(name)))
         } else {
-            *keep = Keep::Text(Stretches::new(Arc::clone(name), Origin::File, 0, &head));
-        }
+            Keep::Text(Stretches::new(Arc::clone(name), Origin::File, 0, reading))
+        };
         self.data(&head);
     }
 

@@ -23,8 +23,8 @@
 //! Also here, as they work on what was extracted: [`Memory`] of what was judged in an earlier turn, and [`spotlight`].
 //!
 //! Left out: words of one piece. Whatever is ASCII without a blank, has at most 16 separators and stands where an
-//! identifier belongs passes unread, `drop_all_rules` too. Text in pictures, sound, PDF and office files is named, not
-//! read. Bodies of operations that no document describes (agents) are unknown as a whole.
+//! identifier belongs passes unread, `drop_all_rules` too. Pictures, sound, PDF and office files are named, and no more
+//! than what is printable in them is read. Bodies of operations that no document describes (agents) are unknown as a whole.
 //!
 //! To add a field that the documents do not have yet: run `cargo xtask fields` with newer ones, then write its rule.
 
@@ -35,6 +35,7 @@ mod lines;
 mod place;
 mod remember;
 mod rules;
+mod runs;
 mod spotlight;
 mod stretch;
 mod table;

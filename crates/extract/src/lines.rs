@@ -9,6 +9,7 @@ use std::sync::Arc;
 use wire::endpoint::find;
 use wire::json::{TopLevel, scan};
 
+use crate::file::Reading;
 use crate::stretch::Stretches;
 use crate::table::Table;
 use crate::text::{Extracted, Origin};
@@ -65,7 +66,7 @@ impl Lines {
     fn push_piece(&mut self, piece: &[u8], found: &mut Extracted<'static>) {
         if self.long.is_none() && self.kept.len() + piece.len() > LINE_BYTES_MAX {
             let kept = std::mem::take(&mut self.kept);
-            let mut long = Stretches::new(self.name(), Origin::File, 0, &[]);
+            let mut long = Stretches::new(self.name(), Origin::File, 0, Reading::Narrow);
             long.push(&kept, &mut found.texts);
             self.long = Some(long);
         }
@@ -80,7 +81,8 @@ impl Lines {
             long.end(&mut found.texts);
         } else if !self.kept.trim_ascii().is_empty() && !self.read(found) {
             let (name, is_first) = (self.name(), self.number == 1);
-            let mut text = Stretches::new(if is_first { Arc::clone(&self.part) } else { name }, Origin::File, 0, &[]);
+            let mut text =
+                Stretches::new(if is_first { Arc::clone(&self.part) } else { name }, Origin::File, 0, Reading::Narrow);
             text.push(&self.kept, &mut found.texts);
             if is_first {
                 self.other = Some(text);

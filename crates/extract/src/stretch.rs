@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::file;
+use crate::file::{self, Reading};
 use crate::text::{Form, Origin, Text};
 
 /// Longest stretch, in bytes: some ten pages.
@@ -21,18 +21,16 @@ pub const OVERLAP_BYTES: usize = 2 * 1024;
 pub(crate) struct Stretches {
     part: Arc<str>,
     origin: Origin,
-    /// Whether it is UTF-16, and which byte comes first.
-    big_endian: Option<bool>,
+    reading: Reading,
     kept: Vec<u8>,
     /// Where in the part the kept bytes begin.
     start: usize,
 }
 
 impl Stretches {
-    /// A text of this origin, whose first bytes are these.
-    pub(crate) fn new(part: Arc<str>, origin: Origin, start: usize, head: &[u8]) -> Stretches {
-        let big_endian = file::utf_16(head);
-        Stretches { part, origin, big_endian, kept: Vec::new(), start }
+    /// A text of this origin, and how it is read.
+    pub(crate) fn new(part: Arc<str>, origin: Origin, start: usize, reading: Reading) -> Stretches {
+        Stretches { part, origin, reading, kept: Vec::new(), start }
     }
 
     /// More of it. What is whole is added to `texts`.
@@ -61,7 +59,7 @@ impl Stretches {
 
     /// The last place up to `end` where no character is cut.
     fn cut(&self, end: usize) -> usize {
-        if self.big_endian.is_some() {
+        if matches!(self.reading, Reading::Wide { .. }) {
             // Counted from the beginning of the part.
             return end - (self.start + end) % 2;
         }
@@ -72,7 +70,7 @@ impl Stretches {
 
     fn add(&mut self, end: usize, texts: &mut Vec<Text<'static>>) {
         let (origin, at) = (self.origin, self.start..self.start + end);
-        let text = file::decoded(self.kept[..end].to_vec(), self.big_endian);
+        let text = file::decoded(self.kept[..end].to_vec(), self.reading).text;
         if !text.is_empty() {
             let (part, text) = (Some(Arc::clone(&self.part)), Cow::Owned(text));
             texts.push(Text { channel: origin.channel(), origin, at, form: Form::Bytes, part, text });
@@ -88,7 +86,7 @@ mod tests {
 
     fn stretches(bytes: &[u8], sizes: &[usize]) -> Vec<Text<'static>> {
         let mut texts = Vec::new();
-        let mut reading = Stretches::new("file".into(), Origin::File, 0, bytes);
+        let mut reading = Stretches::new("file".into(), Origin::File, 0, Reading::Narrow);
         let mut rest = bytes;
         for size in sizes.iter().cycle().take(bytes.len() + 1) {
             let piece = rest.split_off(..(*size).min(rest.len())).expect("within");

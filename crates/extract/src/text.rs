@@ -49,6 +49,9 @@ pub enum Form {
     Key,
     /// The literal is, or ends in, base64 of the text.
     Base64,
+    /// The literal holds base64 in which more or less than this one text can be read: what is printable in a file of
+    /// another kind, two readings of the same bytes, what is left of base64 with other signs in it.
+    Pieces,
     /// An array of token numbers.
     Tokens,
     /// The bytes at [`Text::at`] are the text: a part of a form, or a stretch of a file.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use wire::json::{Element, Kind, Literal, Member, Visit, Visitor};
 
 use crate::class::{Class, is_stored_source, is_word, shown, unseen_of_type};
-use crate::file::{self, File};
+use crate::file;
 use crate::table::{NodeId, Table, UNKNOWN};
 use crate::text::{Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELDS_MAX, Unscanned, Unseen};
 use crate::tokens::{self, TokenArray};
@@ -192,10 +192,16 @@ impl<'b> Walk<'b> {
     }
 
     fn add_file(&mut self, at: Range<usize>, form: Form, value: Cow<'b, str>) {
-        match file::read(&value) {
-            File::Text(text) => self.add(Origin::File, at, Form::Base64, Cow::Owned(text)),
-            File::Medium(medium) => self.skip(medium, at),
-            File::Odd => self.add(Origin::Odd, at, form, value),
+        let found = file::read(&value);
+        if let Some(medium) = found.medium {
+            self.skip(medium, at.clone());
+        }
+        if let Some(decoded) = found.text {
+            let form = if decoded.is_whole { Form::Base64 } else { Form::Pieces };
+            self.add(Origin::File, at.clone(), form, Cow::Owned(decoded.text));
+        }
+        if found.is_odd {
+            self.add(Origin::Odd, at, form, value);
         }
     }
 

@@ -35,7 +35,7 @@ use crate::gate::Gate;
 use crate::prepare::{BodyKind, Prepared};
 use crate::record::Record;
 use crate::resolve::Resolved;
-pub(crate) use ask::ask;
+pub(crate) use ask::{QUESTION_BYTES_MAX, ask};
 pub(crate) use guards::Guards;
 use look::{Looked, look_off_thread};
 use pool::Failure;

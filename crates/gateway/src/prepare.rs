@@ -18,6 +18,7 @@ use crate::decode::{DecodeError, Decoder, Encoding};
 use crate::form::{Form, MODEL_BYTES_MAX, reference};
 use crate::gate::Gate;
 use crate::headers::single;
+use crate::inspect::QUESTION_BYTES_MAX;
 use crate::record::{Record, client_text};
 use crate::resolve::Resolved;
 use crate::sending::{Sending, Through};
@@ -115,6 +116,7 @@ pub(crate) async fn prepare(
     let streams = matches!(came, Came::Multipart(_)) && !endpoint.is_metered() && encoding.is_none() && !is_read;
     let bytes_max = match &came {
         _ if endpoint.opens == Opens::AdminKey => limits.control_body_bytes_max,
+        _ if endpoint.opens == Opens::AnyKey => limits.json_body_bytes_max.min(QUESTION_BYTES_MAX),
         Came::Multipart(_) if streams => limits.multipart_body_bytes_max,
         Came::Multipart(_) => limits.multipart_memory_bytes_max,
         Came::Nothing | Came::Json | Came::Sdp => limits.json_body_bytes_max,

@@ -7,10 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use injection::{Channel, Glance};
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{ProjectId, Threshold};
+use wire::json::{Kind, TopLevel};
 use wire::refusal::{Reason, Refusal};
 
 use super::OFF_THREAD_BYTES;
@@ -22,6 +24,9 @@ use crate::answer::Answer;
 use crate::gate::Gate;
 use crate::prepare::Prepared;
 use crate::resolve::Resolved;
+
+/// Longest question, in bytes: some two hundred pages. Longer texts are for `sallyport inspect --jsonl`.
+pub(crate) const QUESTION_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Whose turn it is among the projects when an admin key asks.
 const ADMINS: &str = "admin";
@@ -35,7 +40,7 @@ struct Question {
 /// Answers what the guards say about a text.
 ///
 /// # Errors
-/// 400 for what is no question, 503 where the guards cannot judge.
+/// 400 for what is no question (413 for one over [`QUESTION_BYTES_MAX`] comes earlier), 503 where the guards cannot judge.
 pub(crate) async fn ask(
     gate: &Arc<Gate>,
     resolved: &Resolved<'_>,
@@ -44,7 +49,7 @@ pub(crate) async fn ask(
     let began = Instant::now();
     // The text as it is written, and as it is meant.
     prepared.share.grow_by(prepared.whole.len() as u64)?;
-    let question = read(&prepared.whole)?;
+    let question = read_anywhere(prepared.whole.clone()).await?;
     let project = resolved.project();
     let said = project.map_or(Threshold::Default, |project| project.guards.channel(question.channel).threshold);
     let threshold = gate.guards.threshold(said, question.channel);
@@ -64,12 +69,15 @@ pub(crate) async fn ask(
         shown
     };
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let json = json!({
+    let mut json = json!({
         "score": decimal(reading.score),
         "verdict": if reading.score >= score(threshold) { "block" } else { "pass" },
         "findings": reading.found.iter().map(found).collect::<Vec<_>>(),
         "micros": micros,
     });
+    if reading.partly {
+        json["partly"] = json!(true);
+    }
     let mut response = Response::new(Answer::whole(json.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
@@ -93,21 +101,31 @@ async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f3
     Ok(readings.into_iter().next().unwrap_or_default())
 }
 
-/// Reads a question. Members that it does not know are not for it: lines of data sets have labels and ids.
+/// Reads a question where a long one keeps no other request waiting.
+async fn read_anywhere(body: Bytes) -> Result<Question, Refusal> {
+    if body.len() < OFF_THREAD_BYTES {
+        return read(&body);
+    }
+    tokio::task::spawn_blocking(move || read(&body)).await.unwrap_or_else(|_| Err(unjudged(Failure::Failed)))
+}
+
+/// Reads a question. Members that it does not know are not for it, and are not kept: lines of data sets have labels and
+/// ids.
 fn read(body: &[u8]) -> Result<Question, Refusal> {
     let invalid = |param: &'static str, words: &str| Refusal::new(Reason::InvalidValue, words.to_owned()).param(param);
-    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let channel = match body.get("channel") {
-        None | Some(Value::Null) => Channel::User,
-        Some(name) => name
-            .as_str()
+    let members = TopLevel::read(body).unwrap_or_default();
+    let channel = match members.member("channel") {
+        None | Some((Kind::Null, _)) => Channel::User,
+        Some(_) => (members.string("channel").as_deref())
             .and_then(Channel::from_name)
             .ok_or_else(|| invalid("channel", "'channel' must be system, user, untrusted or output."))?,
     };
-    match body.get_mut("text").map(Value::take) {
-        Some(Value::String(text)) => Ok(Question { text, channel }),
-        Some(_) => Err(invalid("text", "'text' must be a string.")),
-        None => Err(invalid("text", "Missing required parameter: 'text'. The body is {\"text\": …, \"channel\": …}.")),
+    match (members.string("text"), members.member("text")) {
+        (Some(text), _) => Ok(Question { text, channel }),
+        (None, Some(_)) => Err(invalid("text", "'text' must be a string.")),
+        (None, None) => {
+            Err(invalid("text", "Missing required parameter: 'text'. The body is {\"text\": …, \"channel\": …}."))
+        }
     }
 }
 

@@ -75,3 +75,18 @@ fn a_question_waits_in_the_same_queue() {
     let answer = ask(&world, &world.project_key, &json!({"text": long, "channel": "untrusted"}));
     assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"));
 }
+
+#[test]
+fn a_question_is_bounded_and_says_what_was_not_read() {
+    let world = World::with("[guards]\nwindows_max = 1\n");
+    let long = "The museum opens at nine and closes at six. ".repeat(2_000);
+    // What is beside the question is read past.
+    let body = json!({"text": long, "channel": "untrusted", "meta": {"text": [5], "pages": [1, 2, {"a": "b"}]}});
+    let said = ask(&world, &world.project_key, &body).json();
+    assert_eq!((&said["verdict"], &said["partly"]), (&json!("pass"), &json!(true)), "{said}");
+    for key in [&world.project_key, &world.admin_key] {
+        let answer = ask(&world, key, &json!({"text": "x".repeat(1024 * 1024)}));
+        assert_eq!((answer.status, answer.error_code().as_str()), (413, "request_too_large"));
+        assert!(answer.text().contains("limit of 1 MB"), "{}", answer.text());
+    }
+}
