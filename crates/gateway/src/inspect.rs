@@ -8,7 +8,8 @@
 //! kept anywhere ([`tell`]).
 //!
 //! A verdict of observe changes not a byte; only a project that asks for spotlighting has its untrusted texts marked. In
-//! parallel the upstream is called while the guards read: then its answer is held back, in `forward`, until they have.
+//! parallel the upstream is called while the guards read, if its answer is all that comes of the call: then that is held
+//! back, in `forward`, until they have.
 //!
 //! What somebody asks about a text beforehand goes by the same threads: [`ask`].
 
@@ -25,10 +26,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use extract::Unseen;
 use injection::{Channel, Detector};
 use store::{GuardMode, GuardSettings, OnFailure, Project};
 use tokio::task::JoinHandle;
-use wire::endpoint::Opens;
+use wire::endpoint::{Meter, Opens};
 use wire::refusal::Refusal;
 
 use crate::gate::Gate;
@@ -136,7 +138,8 @@ pub(crate) async fn inspect(
     let (lit, needs_reading) = (looked.lit.take(), !looked.unsure.is_empty() && !case.blocks(&looked));
     let may_refuse = looked.unsure.iter().any(|unsure| case.mode(unsure.spot.channel) == GuardMode::Block);
     // What may not be refused waits for nobody: the model takes longer than the guards.
-    let awaited = if needs_reading && is_upstream && (project.guards.parallel || !may_refuse) {
+    let overlaps = !may_refuse || project.guards.parallel && only_answers(resolved, &prepared, &looked);
+    let awaited = if needs_reading && is_upstream && overlaps {
         let on_failure = project.guards.on_failure;
         Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure })
     } else {
@@ -158,6 +161,25 @@ fn is_inspected(resolved: &Resolved<'_>, prepared: &Prepared, guards: &GuardSett
     let endpoint = resolved.row.endpoint;
     let is_data = endpoint.opens == Opens::ProjectKey && !endpoint.makes_client_secret;
     is_data && prepared.kind != BodyKind::Nothing && !guards.are_off()
+}
+
+/// Whether an answer is all that comes of a call, so that nothing is left of it where the answer is withheld: nothing is
+/// stored, no tool of the provider's reaches anybody else, and nothing is done later.
+fn only_answers(resolved: &Resolved<'_>, prepared: &Prepared, looked: &Looked) -> bool {
+    let endpoint = resolved.row.endpoint;
+    let is_answered_at_once = match endpoint.meter {
+        Meter::Chat | Meter::Responses | Meter::Completions | Meter::Embeddings => true,
+        Meter::Moderations | Meter::Images | Meter::Speech | Meter::Transcriptions => true,
+        Meter::Nothing | Meter::Unbounded | Meter::Compactions | Meter::Decisions => false,
+    };
+    let is_stored = resolved.makes_objects(prepared) || endpoint.owned_by.is_some();
+    // A stored prompt may bring such tools with it.
+    let reaches_out = |unseen: Unseen| match unseen {
+        Unseen::WebSearch | Unseen::Mcp | Unseen::Container | Unseen::Conversation | Unseen::StoredPrompt => true,
+        Unseen::FileSearch | Unseen::PreviousResponse | Unseen::File | Unseen::StoredAnswers => false,
+    };
+    let is_background = prepared.asked.as_ref().is_some_and(|asked| asked.is_background);
+    is_answered_at_once && !is_stored && !is_background && !looked.unseen.iter().any(reaches_out)
 }
 
 impl Case {
