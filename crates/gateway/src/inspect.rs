@@ -134,7 +134,7 @@ pub(crate) async fn inspect(
         Box::pin(look_off_thread(case, prepared.kind.clone())).await
     };
     // The copies that wait for the transformer.
-    prepared.share.grow_by(looked.unsure.iter().map(|unsure| unsure.text.len() as u64).sum())?;
+    prepared.share.grow_by(looked.unsure.iter().map(|unsure| unsure.bytes as u64).sum())?;
     let (lit, needs_reading) = (looked.lit.take(), !looked.unsure.is_empty() && !case.blocks(&looked));
     let may_refuse = looked.unsure.iter().any(|unsure| case.mode(unsure.spot.channel) == GuardMode::Block);
     // What may not be refused waits for nobody: the model takes longer than the guards.

@@ -19,6 +19,7 @@ use crate::linear::{Score, Weights};
 use crate::reading::{self, Model, Reading, Spot, Task};
 use crate::rules::RuleSet;
 use crate::tokenise::Vocabulary;
+use crate::windows::{STRIDE, WIDTH, windows};
 use crate::{Budget, Channel, Finding, Judgement};
 
 /// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
@@ -57,12 +58,24 @@ pub struct Pending<'t> {
     channel: Channel,
     /// What the rules found.
     found: Vec<Finding>,
+    /// What the linear stage says.
+    log_odds: f32,
 }
 
 impl Pending<'_> {
+    /// The text that waits.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How much the cheap stages suspect it, in log-odds: what ranks highest goes first where not all can be read.
+    pub fn rank(&self) -> f32 {
+        self.log_odds
+    }
+
     /// The same with a text of its own, to be sent away.
     pub fn into_owned(self) -> Pending<'static> {
-        Pending { text: Cow::Owned(self.text.into_owned()), channel: self.channel, found: self.found }
+        Pending { text: Cow::Owned(self.text.into_owned()), ..self }
     }
 }
 
@@ -113,13 +126,23 @@ impl Detector {
             found.retain(|finding| finding.score >= threshold);
             return Glance::Sure(Judgement { score, findings: found, partly: false });
         }
-        if channel != Channel::Untrusted {
-            let log_odds = self.log_odds(text, &plain, channel);
-            if log_odds < self.stages.model.calibration.linear_low() {
-                return Glance::Sure(Judgement { score: score.max(logistic(log_odds)), ..Judgement::default() });
-            }
+        let log_odds = self.log_odds(text, &plain, channel);
+        if channel != Channel::Untrusted && log_odds < self.stages.model.calibration.linear_low() {
+            return Glance::Sure(Judgement { score: score.max(logistic(log_odds)), ..Judgement::default() });
         }
-        Glance::Unsure(Pending { text: text.into(), channel, found })
+        Glance::Unsure(Pending { text: text.into(), channel, found, log_odds })
+    }
+
+    /// The windows of a text, of whichever form has more, at most `most`: by them a [`Budget`] is shared among texts.
+    pub fn windows(&self, pending: &Pending<'_>, most: usize) -> usize {
+        let count = |text: &str| {
+            let mut pieces = Vec::new();
+            self.stages.model.vocabulary.tokenise(text, WIDTH.saturating_add(most.saturating_mul(STRIDE)), &mut pieces);
+            windows(pieces.len()).len().min(most)
+        };
+        let plain = normalise(&pending.text);
+        let plainly = if plain.changes().is_material() { count(&plain.text) } else { 0 };
+        count(&pending.text).max(plainly)
     }
 
     /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.

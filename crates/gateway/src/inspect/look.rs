@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use extract::{Extracted, FormReader, Key, Medium, Text, UnseenSet, spotlight};
-use injection::{Channel, Glance};
+use injection::{Channel, Glance, Pending};
 use store::{GuardMode, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 
@@ -30,7 +30,14 @@ pub(super) struct Spot {
 /// A text that the transformer has to read.
 pub(super) struct Unsure {
     pub(super) spot: Spot,
-    pub(super) text: String,
+    /// `None` once it is on its way to the threads.
+    pub(super) pending: Option<Pending<'static>>,
+    /// Of its text.
+    pub(super) bytes: usize,
+    /// Windows that it takes to read it whole, or all that a request has.
+    pub(super) windows: usize,
+    /// Whether there was no window left for it.
+    pub(super) is_unread: bool,
     /// In millionths.
     pub(super) threshold: u32,
     /// What it is remembered by.
@@ -152,8 +159,10 @@ impl Case {
                 looked.note(spot, Reading::of(&text.text, judgement));
                 Some("glanced")
             }
-            Glance::Unsure(_) => {
-                looked.unsure.push(Unsure { spot, text: text.text.into_owned(), threshold, key });
+            Glance::Unsure(pending) => {
+                let (windows, bytes) = (self.detector.windows(&pending, guards.limits.windows_max), text.text.len());
+                let pending = Some(pending.into_owned());
+                looked.unsure.push(Unsure { spot, pending, bytes, windows, is_unread: false, threshold, key });
                 None
             }
         }

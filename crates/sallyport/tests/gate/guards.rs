@@ -426,6 +426,60 @@ fn rules_are_the_operator_s_and_change_while_the_gate_runs() {
     assert!(!refused.status.success() && words.contains("guards.rules_file"), "{words}");
 }
 
+/// A response that has called for these results.
+fn results(texts: &[String]) -> Value {
+    let item = |(at, text)| json!({"type": "function_call_output", "call_id": format!("call_{at}"), "output": text});
+    json!({"model": "gpt-5", "store": false, "input": texts.iter().enumerate().map(item).collect::<Vec<_>>()})
+}
+
+#[test]
+fn an_attack_is_read_however_many_texts_come_after_it() {
+    let world = World::new();
+    expect_read(&world, SUBTLE, "untrusted");
+    world.guard(&json!({"untrusted": {"mode": "block"}}));
+    let mut texts = vec![SUBTLE.to_owned()];
+    texts.extend((0..80).map(|at| format!("Room {at} of the museum opens at nine.")));
+    expect_blocked(&world.post("/v1/responses", &results(&texts)));
+    assert!(world.upstream.requests().is_empty());
+}
+
+#[test]
+fn what_nobody_read_does_not_pass_where_it_would_be_blocked() {
+    let world = World::with("[guards]\nwindows_max = 2\n");
+    let texts = ["It is sunny.", "The museum opens at nine.", "The train leaves at ten."].map(str::to_owned);
+    let answer = world.post("/v1/responses", &results(&texts));
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"), "nothing is blocked: it passes");
+    world.guard(&json!({"untrusted": {"mode": "block"}}));
+    let answer = world.post("/v1/responses", &results(&texts));
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"), "two are remembered");
+    let texts = ["It rains.", "The shop opens at ten.", "The bus leaves at noon."].map(str::to_owned);
+    world.upstream.clear();
+    let answer = world.post("/v1/responses", &results(&texts));
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"));
+    assert_eq!(verdict(&answer), "block; failed=overloaded; partly");
+    assert!(world.upstream.requests().is_empty());
+    let answer = world.post("/v1/responses", &results(&texts));
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"), "the next try comes further");
+}
+
+#[test]
+fn a_page_is_read_whole_and_once() {
+    // Builds that are not optimised take seconds for it.
+    let world = World::with("[guards]\nread_time_max = 60\n");
+    let page = "The museum opens at nine and closes at six. The last tour leaves an hour before that. ".repeat(60);
+    let body = conversation(&page, HARMLESS);
+    let count =
+        |by: &str| world.metric(&format!("sallyport_inspected_texts_total{{channel=\"untrusted\",by=\"{by}\"}}"));
+    let answer = world.post(CHAT, &body);
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
+    let read = count("read");
+    assert!(read > 0);
+    let answer = world.post(CHAT, &body);
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
+    assert_eq!(count("read"), read, "what was read whole is remembered");
+    assert_eq!(count("remembered"), 2, "the page, and the arguments of the call");
+}
+
 #[test]
 fn earlier_turns_are_not_read_again() {
     let world = World::new();
