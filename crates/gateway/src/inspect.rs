@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use wire::endpoint::{Meter, Opens};
 use wire::refusal::Refusal;
 
+use crate::body::Share;
 use crate::gate::Gate;
 use crate::prepare::{BodyKind, Prepared};
 use crate::record::Record;
@@ -44,8 +45,8 @@ use pool::Failure;
 use tell::Teller;
 pub(crate) use verdict::Verdict;
 
-/// Bodies from this size on are looked at off the worker's thread: half a millisecond of its time.
-const OFF_THREAD_BYTES: usize = 64 * 1024;
+/// Bodies from this size on are looked at off the worker's thread: up to half a millisecond of its time.
+const OFF_THREAD_BYTES: usize = 8 * 1024;
 
 /// A request that the guards let through, or whose answer waits for them. Only [`inspect`] makes one.
 pub(crate) struct Cleared {
@@ -99,6 +100,8 @@ struct Case {
     detector: Arc<Detector>,
     /// What its remembered scores depend on.
     generation: u64,
+    /// Memory that it takes: it may go on when its caller has left and the request's own share is given back.
+    share: Share,
     began: Instant,
 }
 
@@ -125,22 +128,25 @@ pub(crate) async fn inspect(
         teller: Teller::of(resolved, record),
         detector: gate.guards.detector(),
         generation,
+        share: gate.bodies.share(),
         began: Instant::now(),
     };
-    let (case, mut looked) = if case.body.len() < OFF_THREAD_BYTES {
+    let (mut case, mut looked) = if case.body.len() < OFF_THREAD_BYTES {
         let looked = case.look(&prepared.kind);
         (case, looked)
     } else {
         Box::pin(look_off_thread(case, prepared.kind.clone())).await
     };
     // The copies that wait for the transformer.
-    prepared.share.grow_by(looked.unsure.iter().map(|unsure| unsure.bytes as u64).sum())?;
+    case.share.grow_by(looked.unsure.iter().map(|unsure| unsure.bytes as u64).sum())?;
     let (lit, needs_reading) = (looked.lit.take(), !looked.unsure.is_empty() && !case.blocks(&looked));
     let may_refuse = looked.unsure.iter().any(|unsure| case.mode(unsure.spot.channel) == GuardMode::Block);
     // What may not be refused waits for nobody: the model takes longer than the guards.
     let overlaps = !may_refuse || project.guards.parallel && only_answers(resolved, &prepared, &looked);
     let awaited = if needs_reading && is_upstream && overlaps {
         let on_failure = project.guards.on_failure;
+        // The body stays as long as the guards read.
+        case.share.grow_by(case.body.len() as u64)?;
         Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure })
     } else {
         let verdict = match needs_reading {

@@ -73,11 +73,17 @@ impl Looked {
     }
 }
 
-/// The same on a thread where a long body keeps no other request waiting.
+/// The same on a thread where a long body keeps no other request waiting, as many at once as there are cores.
 pub(super) async fn look_off_thread(case: Case, kind: BodyKind) -> (Case, Looked) {
+    // Kept by the look itself, which goes on when its caller leaves. Nobody closes it.
+    let turn = Arc::clone(&case.gate.guards.looks).acquire_owned().await;
     let case = Arc::new(case);
     let looking = Arc::clone(&case);
-    let looked = tokio::task::spawn_blocking(move || looking.look(&kind)).await;
+    let look = move || {
+        let _turn = turn;
+        looking.look(&kind)
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
     let looked = looked.unwrap_or_else(|_| Looked::failed());
     (Arc::into_inner(case).expect("the look is over, and had the only other copy"), looked)
 }
