@@ -9,7 +9,7 @@
 //!
 //! A verdict of observe changes not a byte; only a project that asks for spotlighting has its untrusted texts marked. In
 //! parallel the upstream is called while the guards read, if its answer is all that comes of the call: then that is held
-//! back, in `forward`, until they have.
+//! back, in `forward`, until they have; where nothing may be refused, not long.
 //!
 //! What somebody asks about a text beforehand goes by the same threads: [`ask`].
 
@@ -23,7 +23,7 @@ mod tell;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use extract::Unseen;
@@ -66,6 +66,10 @@ pub(crate) struct Awaited {
     task: JoinHandle<Verdict>,
     may_refuse: bool,
     on_failure: OnFailure,
+    /// How long an answer that nobody may refuse waits for it.
+    patience: Duration,
+    /// What is told of it until it is there.
+    early: Verdict,
 }
 
 impl Awaited {
@@ -79,6 +83,12 @@ impl Awaited {
         self.may_refuse
     }
 
+    /// What an answer that is there waits for, beside the verdict: where nothing may be refused, not long. What is found
+    /// after that is told all the same.
+    pub(crate) fn patience(&mut self) -> Option<(Duration, Verdict)> {
+        (!self.may_refuse).then(|| (self.patience, std::mem::take(&mut self.early)))
+    }
+
     /// Waits for the verdict.
     pub(crate) async fn verdict(self) -> Verdict {
         let failed = Verdict {
@@ -87,6 +97,14 @@ impl Awaited {
             ..Verdict::default()
         };
         self.task.await.unwrap_or(failed)
+    }
+}
+
+/// A verdict, or what is told in its place once the patience for it is over.
+pub(crate) async fn in_time(judging: impl Future<Output = Verdict>, patience: Option<(Duration, Verdict)>) -> Verdict {
+    match patience {
+        Some((time, early)) => tokio::time::timeout(time, judging).await.unwrap_or(early),
+        None => judging.await,
     }
 }
 
@@ -144,10 +162,11 @@ pub(crate) async fn inspect(
     // What may not be refused waits for nobody: the model takes longer than the guards.
     let overlaps = !may_refuse || project.guards.parallel && only_answers(resolved, &prepared, &looked);
     let awaited = if needs_reading && is_upstream && overlaps {
-        let on_failure = project.guards.on_failure;
+        let (on_failure, patience) = (project.guards.on_failure, gate.guards.limits.answer_wait_max);
+        let early = looked.early();
         // The body stays as long as the guards read.
         case.share.grow_by(case.body.len() as u64)?;
-        Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure })
+        Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure, patience, early })
     } else {
         let verdict = match needs_reading {
             true => Box::pin(case.judge(looked)).await,

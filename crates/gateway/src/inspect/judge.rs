@@ -112,6 +112,7 @@ impl Case {
         let verdict = Verdict {
             found: found.collect(),
             partly,
+            is_pending: false,
             media: looked.media,
             has_unread_parts: looked.has_unread_parts,
             unseen: looked.unseen,

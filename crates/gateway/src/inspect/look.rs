@@ -15,6 +15,7 @@ use super::Case;
 use super::guards::score;
 use super::pool::Failure;
 use super::reading::{Reading, hash};
+use super::verdict::Verdict;
 use crate::prepare::BodyKind;
 
 /// A form is walked in pieces of this size, so that its texts are looked at as they are found.
@@ -63,6 +64,19 @@ pub(super) struct Looked {
 impl Looked {
     fn failed() -> Looked {
         Looked { failure: Some(Failure::Failed), ..Looked::default() }
+    }
+
+    /// What is known of the verdict before the transformer has read.
+    pub(super) fn early(&self) -> Verdict {
+        Verdict {
+            media: self.media.clone(),
+            has_unread_parts: self.has_unread_parts,
+            unseen: self.unseen,
+            unknown: self.unknown.clone(),
+            unknown_more: self.unknown_more,
+            is_pending: true,
+            ..Verdict::default()
+        }
     }
 
     /// Keeps what there is something to say about.

@@ -463,6 +463,29 @@ fn what_nobody_read_does_not_pass_where_it_would_be_blocked() {
 }
 
 #[test]
+fn an_answer_that_nobody_may_refuse_does_not_wait_long() {
+    let world = World::with("[guards]\nanswer_wait_max = 0.001\nread_time_max = 60\n");
+    expect_read(&world, SUBTLE, "untrusted");
+    let page = "The museum opens at nine and closes at six. The last tour leaves an hour before that. ".repeat(300);
+    let mut body = results(&[page.clone(), SUBTLE.to_owned()]);
+    body["tools"] = json!([{"type": "web_search"}]);
+    let answer = world.post("/v1/responses", &body);
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass; unseen=web_search; pending"));
+    let held = world.metric("sallyport_body_memory_bytes");
+    assert!(held >= 2 * page.len() as u64, "what the guards still read is paid for: {held}");
+    let findings = || world.call(&world.admin_key, "GET", "/v1/sallyport/findings", &Value::Null).json();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while findings()["data"].as_array().is_none_or(Vec::is_empty) {
+        assert!(Instant::now() < deadline, "what is found later is told");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    while world.metric("sallyport_body_memory_bytes") > 0 {
+        assert!(Instant::now() < deadline, "and then it is given back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_page_is_read_whole_and_once() {
     // Builds that are not optimised take seconds for it.
     let world = World::with("[guards]\nread_time_max = 60\n");
