@@ -22,7 +22,7 @@ use crate::gate::Gate;
 use crate::headers::{self, UPSTREAM_REQUEST_ID};
 use crate::hold::Held;
 use crate::idempotency::Keeping;
-use crate::inspect::Awaited;
+use crate::inspect::{Awaited, in_time};
 use crate::own::Place;
 use crate::pace::{Gathered, Idle};
 use crate::passage::{Events, Passage, State, held_our_key};
@@ -131,14 +131,15 @@ pub(crate) async fn forward(mut call: Box<Call>, head: request::Parts, record: &
 
 /// Makes the call while the guards read, and gives its answer only to a request that they let through. One that is
 /// refused meanwhile is left like one whose client left: what it cost is charged, its answer is nobody's.
-async fn hold_back(mut call: Box<Call>, head: request::Parts, awaited: Awaited, record: &mut Record) -> Brought {
+async fn hold_back(mut call: Box<Call>, head: request::Parts, mut awaited: Awaited, record: &mut Record) -> Brought {
     // An answer that may be refused is not kept for who asks again.
     let keeping = call.keeping.take_if(|_| awaited.may_refuse());
+    let patience = awaited.patience();
     // A hold that grows rests on seeing what is written as it comes: nothing may be written while nobody reads.
     let grows = call.settling.as_ref().is_some_and(|settling| settling.growth.is_some());
     let brought = if grows || awaited.is_there() {
         // Nothing is called for what is refused already.
-        if let Err(refusal) = record.rule(&awaited.verdict().await) {
+        if let Err(refusal) = record.rule(&in_time(awaited.verdict(), patience).await) {
             call.settling.into_iter().for_each(Settling::release);
             return Err(refusal);
         }
@@ -149,7 +150,7 @@ async fn hold_back(mut call: Box<Call>, head: request::Parts, awaited: Awaited, 
         tokio::select! {
             biased;
             brought = &mut bringing => {
-                record.rule(&judging.await)?;
+                record.rule(&in_time(judging, patience).await)?;
                 brought
             }
             verdict = &mut judging => {

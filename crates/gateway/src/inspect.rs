@@ -8,7 +8,8 @@
 //! kept anywhere ([`tell`]).
 //!
 //! A verdict of observe changes not a byte; only a project that asks for spotlighting has its untrusted texts marked. In
-//! parallel the upstream is called while the guards read: then its answer is held back, in `forward`, until they have.
+//! parallel the upstream is called while the guards read, if its answer is all that comes of the call: then that is held
+//! back, in `forward`, until they have; where nothing may be refused, not long.
 //!
 //! What somebody asks about a text beforehand goes by the same threads: [`ask`].
 
@@ -22,15 +23,17 @@ mod tell;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use extract::Unseen;
 use injection::{Channel, Detector};
 use store::{GuardMode, GuardSettings, OnFailure, Project};
 use tokio::task::JoinHandle;
-use wire::endpoint::Opens;
+use wire::endpoint::{Meter, Opens};
 use wire::refusal::Refusal;
 
+use crate::body::Share;
 use crate::gate::Gate;
 use crate::prepare::{BodyKind, Prepared};
 use crate::record::Record;
@@ -42,8 +45,8 @@ use pool::Failure;
 use tell::Teller;
 pub(crate) use verdict::Verdict;
 
-/// Bodies from this size on are looked at off the worker's thread: half a millisecond of its time.
-const OFF_THREAD_BYTES: usize = 64 * 1024;
+/// Bodies from this size on are looked at off the worker's thread: up to half a millisecond of its time.
+const OFF_THREAD_BYTES: usize = 8 * 1024;
 
 /// A request that the guards let through, or whose answer waits for them. Only [`inspect`] makes one.
 pub(crate) struct Cleared {
@@ -63,6 +66,10 @@ pub(crate) struct Awaited {
     task: JoinHandle<Verdict>,
     may_refuse: bool,
     on_failure: OnFailure,
+    /// How long an answer that nobody may refuse waits for it.
+    patience: Duration,
+    /// What is told of it until it is there.
+    early: Verdict,
 }
 
 impl Awaited {
@@ -76,6 +83,12 @@ impl Awaited {
         self.may_refuse
     }
 
+    /// What an answer that is there waits for, beside the verdict: where nothing may be refused, not long. What is found
+    /// after that is told all the same.
+    pub(crate) fn patience(&mut self) -> Option<(Duration, Verdict)> {
+        (!self.may_refuse).then(|| (self.patience, std::mem::take(&mut self.early)))
+    }
+
     /// Waits for the verdict.
     pub(crate) async fn verdict(self) -> Verdict {
         let failed = Verdict {
@@ -84,6 +97,14 @@ impl Awaited {
             ..Verdict::default()
         };
         self.task.await.unwrap_or(failed)
+    }
+}
+
+/// A verdict, or what is told in its place once the patience for it is over.
+pub(crate) async fn in_time(judging: impl Future<Output = Verdict>, patience: Option<(Duration, Verdict)>) -> Verdict {
+    match patience {
+        Some((time, early)) => tokio::time::timeout(time, judging).await.unwrap_or(early),
+        None => judging.await,
     }
 }
 
@@ -97,6 +118,8 @@ struct Case {
     detector: Arc<Detector>,
     /// What its remembered scores depend on.
     generation: u64,
+    /// Memory that it takes: it may go on when its caller has left and the request's own share is given back.
+    share: Share,
     began: Instant,
 }
 
@@ -123,22 +146,27 @@ pub(crate) async fn inspect(
         teller: Teller::of(resolved, record),
         detector: gate.guards.detector(),
         generation,
+        share: gate.bodies.share(),
         began: Instant::now(),
     };
-    let (case, mut looked) = if case.body.len() < OFF_THREAD_BYTES {
+    let (mut case, mut looked) = if case.body.len() < OFF_THREAD_BYTES {
         let looked = case.look(&prepared.kind);
         (case, looked)
     } else {
         Box::pin(look_off_thread(case, prepared.kind.clone())).await
     };
     // The copies that wait for the transformer.
-    prepared.share.grow_by(looked.unsure.iter().map(|unsure| unsure.text.len() as u64).sum())?;
+    case.share.grow_by(looked.unsure.iter().map(|unsure| unsure.bytes as u64).sum())?;
     let (lit, needs_reading) = (looked.lit.take(), !looked.unsure.is_empty() && !case.blocks(&looked));
     let may_refuse = looked.unsure.iter().any(|unsure| case.mode(unsure.spot.channel) == GuardMode::Block);
     // What may not be refused waits for nobody: the model takes longer than the guards.
-    let awaited = if needs_reading && is_upstream && (project.guards.parallel || !may_refuse) {
-        let on_failure = project.guards.on_failure;
-        Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure })
+    let overlaps = !may_refuse || project.guards.parallel && only_answers(resolved, &prepared, &looked);
+    let awaited = if needs_reading && is_upstream && overlaps {
+        let (on_failure, patience) = (project.guards.on_failure, gate.guards.limits.answer_wait_max);
+        let early = looked.early();
+        // The body stays as long as the guards read.
+        case.share.grow_by(case.body.len() as u64)?;
+        Some(Awaited { task: tokio::spawn(case.judge(looked)), may_refuse, on_failure, patience, early })
     } else {
         let verdict = match needs_reading {
             true => Box::pin(case.judge(looked)).await,
@@ -158,6 +186,25 @@ fn is_inspected(resolved: &Resolved<'_>, prepared: &Prepared, guards: &GuardSett
     let endpoint = resolved.row.endpoint;
     let is_data = endpoint.opens == Opens::ProjectKey && !endpoint.makes_client_secret;
     is_data && prepared.kind != BodyKind::Nothing && !guards.are_off()
+}
+
+/// Whether an answer is all that comes of a call, so that nothing is left of it where the answer is withheld: nothing is
+/// stored, no tool of the provider's reaches anybody else, and nothing is done later.
+fn only_answers(resolved: &Resolved<'_>, prepared: &Prepared, looked: &Looked) -> bool {
+    let endpoint = resolved.row.endpoint;
+    let is_answered_at_once = match endpoint.meter {
+        Meter::Chat | Meter::Responses | Meter::Completions | Meter::Embeddings => true,
+        Meter::Moderations | Meter::Images | Meter::Speech | Meter::Transcriptions => true,
+        Meter::Nothing | Meter::Unbounded | Meter::Compactions | Meter::Decisions => false,
+    };
+    let is_stored = resolved.makes_objects(prepared) || endpoint.owned_by.is_some();
+    // A stored prompt may bring such tools with it.
+    let reaches_out = |unseen: Unseen| match unseen {
+        Unseen::WebSearch | Unseen::Mcp | Unseen::Container | Unseen::Conversation | Unseen::StoredPrompt => true,
+        Unseen::FileSearch | Unseen::PreviousResponse | Unseen::File | Unseen::StoredAnswers => false,
+    };
+    let is_background = prepared.asked.as_ref().is_some_and(|asked| asked.is_background);
+    is_answered_at_once && !is_stored && !is_background && !looked.unseen.iter().any(reaches_out)
 }
 
 impl Case {

@@ -101,6 +101,8 @@ pub struct GuardLimits {
     pub remembered_max: usize,
     /// How long reading one request may take; then it cannot be judged.
     pub read_time_max: Duration,
+    /// How long an answer waits for the verdict where nothing may be refused; then it goes out without.
+    pub answer_wait_max: Duration,
 }
 
 impl Default for GuardLimits {
@@ -117,6 +119,8 @@ impl Default for GuardLimits {
             // 1.6 MB.
             remembered_max: extract::MEMORY_SLOTS,
             read_time_max: Duration::from_secs(10),
+            // Five windows: what most requests need, and less than anybody notices beside the model's time.
+            answer_wait_max: Duration::from_millis(50),
         }
     }
 }

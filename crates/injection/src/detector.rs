@@ -19,6 +19,7 @@ use crate::linear::{Score, Weights};
 use crate::reading::{self, Model, Reading, Spot, Task};
 use crate::rules::RuleSet;
 use crate::tokenise::Vocabulary;
+use crate::windows::{STRIDE, WIDTH, windows};
 use crate::{Budget, Channel, Finding, Judgement};
 
 /// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
@@ -57,12 +58,24 @@ pub struct Pending<'t> {
     channel: Channel,
     /// What the rules found.
     found: Vec<Finding>,
+    /// What the linear stage says.
+    log_odds: f32,
 }
 
 impl Pending<'_> {
+    /// The text that waits.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How much the cheap stages suspect it, in log-odds: what ranks highest goes first where not all can be read.
+    pub fn rank(&self) -> f32 {
+        self.log_odds
+    }
+
     /// The same with a text of its own, to be sent away.
     pub fn into_owned(self) -> Pending<'static> {
-        Pending { text: Cow::Owned(self.text.into_owned()), channel: self.channel, found: self.found }
+        Pending { text: Cow::Owned(self.text.into_owned()), ..self }
     }
 }
 
@@ -113,14 +126,29 @@ impl Detector {
             found.retain(|finding| finding.score >= threshold);
             return Glance::Sure(Judgement { score, findings: found, partly: false });
         }
-        if channel != Channel::Untrusted {
-            let log_odds = self.log_odds(text, &plain, channel);
-            let chance = logistic(log_odds);
-            if log_odds < self.stages.model.calibration.linear_low() && chance < threshold {
-                return Glance::Sure(Judgement { score: score.max(chance), ..Judgement::default() });
-            }
+        let log_odds = self.log_odds(text, &plain, channel);
+        let chance = logistic(log_odds);
+        let is_low = log_odds < self.stages.model.calibration.linear_low() && chance < threshold;
+        if channel != Channel::Untrusted && is_low {
+            return Glance::Sure(Judgement { score: score.max(chance), ..Judgement::default() });
         }
-        Glance::Unsure(Pending { text: text.into(), channel, found })
+        Glance::Unsure(Pending { text: text.into(), channel, found, log_odds })
+    }
+
+    /// The windows of a text, of both forms where both are read, at most `most`: by them a [`Budget`] is shared among
+    /// texts.
+    pub fn windows(&self, pending: &Pending<'_>, most: usize) -> usize {
+        let plain = normalise(&pending.text);
+        let plainly = if plain.changes().is_material() { self.count(&plain.text, most) } else { 0 };
+        (self.count(&pending.text, most) + plainly).min(most)
+    }
+
+    /// The windows of one form, at most `most`.
+    fn count(&self, text: &str, most: usize) -> usize {
+        let mut pieces = Vec::new();
+        let limit = WIDTH.saturating_add(most.saturating_mul(STRIDE));
+        self.stages.model.vocabulary.tokenise(text, limit, &mut pieces);
+        windows(pieces.len()).len().min(most)
     }
 
     /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.
@@ -129,7 +157,9 @@ impl Detector {
         let mut judgement = Judgement { score, ..Judgement::default() };
         let plain = normalise(&pending.text);
         let is_twice = plain.changes().is_material();
-        let first = Budget { windows: if is_twice { budget.windows.div_ceil(2) } else { budget.windows } };
+        // The plain form has its windows, up to half of what may be read; the raw text has the others.
+        let kept = if is_twice { self.count(&plain.text, budget.windows / 2) } else { 0 };
+        let first = Budget { windows: budget.windows - kept };
         let raw = self.read_form(&pending.text, pending.channel, threshold, first);
         let left = Budget { windows: budget.windows - (raw.windows - raw.skipped).min(budget.windows) };
         add(&mut judgement, raw, |span| span);

@@ -143,6 +143,8 @@ pub(crate) struct GuardsConfig {
     remembered_max: Option<usize>,
     /// Seconds that reading one request may take. Default 10.
     read_time_max: Option<f64>,
+    /// Seconds that an answer waits for the verdict where nothing may be refused. Default 0.05.
+    answer_wait_max: Option<f64>,
     /// File with the detector's rules. Default: those that are part of the program.
     pub(crate) rules_file: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use injection::{Channel, Glance};
+use injection::{Channel, Glance, Pending};
 use serde_json::json;
 use store::{ProjectId, Threshold};
 use wire::json::{Kind, TopLevel};
@@ -86,17 +86,21 @@ pub(crate) async fn ask(
 async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f32) -> Result<Reading, Failure> {
     let Question { text, channel } = question;
     let (guards, detector) = (&gate.guards, gate.guards.detector());
-    if text.len() < OFF_THREAD_BYTES {
-        let glance = || match detector.glance(&text, channel, threshold) {
-            Glance::Sure(judgement) => Some(Reading::of(&text, judgement)),
-            Glance::Unsure(_) => None,
-        };
-        if let Some(reading) = catch_unwind(AssertUnwindSafe(glance)).map_err(|_| Failure::Failed)? {
-            return Ok(reading);
-        }
-    }
     let (bytes, windows) = (text.len(), guards.limits.windows_max);
-    let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
+    let looking = Arc::clone(&detector);
+    let look = move || match looking.glance(&text, channel, threshold) {
+        Glance::Sure(judgement) => Ok(Reading::of(&text, judgement)),
+        Glance::Unsure(pending) => Err(pending.into_owned()),
+    };
+    let read = move |pending: &Pending<'_>| vec![Reading::read(&detector, pending, threshold, windows)];
+    let read: Box<dyn FnOnce() -> Vec<Reading> + Send> = if bytes < OFF_THREAD_BYTES {
+        match catch_unwind(AssertUnwindSafe(look)).map_err(|_| Failure::Failed)? {
+            Ok(reading) => return Ok(reading),
+            Err(pending) => Box::new(move || read(&pending)),
+        }
+    } else {
+        Box::new(move || look().map_or_else(|pending| read(&pending), |reading| vec![reading]))
+    };
     let readings = guards.pool.submit(whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await?;
     Ok(readings.into_iter().next().unwrap_or_default())
 }

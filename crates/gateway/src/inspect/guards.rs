@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use extract::Memory;
 use injection::{Channel, Detector, Level};
 use store::{ProjectId, Threshold};
+use tokio::sync::Semaphore;
 
 use super::pool::{Pool, Room};
 use crate::settings::GuardLimits;
@@ -20,6 +21,8 @@ pub(crate) struct Guards {
     pub(crate) pool: Pool,
     /// Scores of texts that were judged before.
     pub(crate) memory: Memory,
+    /// Turns of bodies that are looked at off the workers: one for each core.
+    pub(super) looks: Arc<Semaphore>,
     hashing: RandomState,
     pub(crate) limits: GuardLimits,
 }
@@ -37,6 +40,7 @@ impl Guards {
             version: AtomicU64::new(0),
             pool: Pool::start(limits.threads, room)?,
             memory: Memory::new(limits.remembered_max),
+            looks: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
             hashing: RandomState::new(),
             limits: limits.clone(),
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use injection::Channel;
+use injection::{Channel, Pending};
 use store::{GuardMode, OnFailure};
 
 use super::guards::score;
@@ -12,9 +12,6 @@ use super::reading::Reading;
 use super::tell::TOLD_MAX;
 use super::verdict::{Placed, Verdict};
 use super::{Case, OFF_THREAD_BYTES};
-
-/// Bytes of text that a window of the transformer covers, roughly: 128 tokens, overlapping.
-const WINDOW_BYTES: usize = 400;
 
 /// What was read, and of which text.
 type Read = (usize, Reading);
@@ -36,30 +33,33 @@ impl Case {
     /// by the cheap stages alone, all in one.
     fn tasks(&self, unsure: &mut [Unsure]) -> (Vec<Task>, Vec<usize>) {
         let gate = &self.gate;
-        let needs: Vec<usize> = unsure.iter().map(|unsure| 1 + unsure.text.len() / WINDOW_BYTES).collect();
+        let rank = |unsure: &Unsure| unsure.pending.as_ref().map_or(f32::NEG_INFINITY, Pending::rank);
+        let needs: Vec<(usize, f32)> = unsure.iter().map(|unsure| (unsure.windows, rank(unsure))).collect();
         let windows = share(gate.guards.limits.windows_max, &needs);
         let (mut tasks, mut order, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for ((at, unsure), windows) in unsure.iter_mut().enumerate().zip(windows) {
-            let (text, channel) = (std::mem::take(&mut unsure.text), unsure.spot.channel);
-            let threshold = score(unsure.threshold);
-            gate.metrics.guards.texts(channel.as_str(), if windows == 0 { "unread" } else { "read" }, 1);
-            if windows == 0 {
-                rest.push((at, text, channel, threshold));
+            let Some(pending) = unsure.pending.take() else { continue };
+            let (threshold, bytes) = (score(unsure.threshold), unsure.bytes);
+            unsure.is_unread = windows == 0;
+            let by = if unsure.is_unread { "unread" } else { "read" };
+            gate.metrics.guards.texts(unsure.spot.channel.as_str(), by, 1);
+            if unsure.is_unread {
+                rest.push((at, pending, threshold));
                 continue;
             }
-            let (bytes, detector) = (text.len(), Arc::clone(&self.detector));
-            let read = Box::new(move || vec![Reading::read(&detector, &text, channel, threshold, windows)]);
+            let detector = Arc::clone(&self.detector);
+            let read = Box::new(move || vec![Reading::read(&detector, &pending, threshold, windows)]);
             tasks.push(Task { bytes, read });
             order.push(at);
         }
         if !rest.is_empty() {
             order.extend(rest.iter().map(|(at, ..)| *at));
             let detector = Arc::clone(&self.detector);
-            let bytes = rest.iter().map(|(_, text, ..)| text.len()).sum();
+            let bytes = rest.iter().map(|(_, pending, _)| pending.text().len()).sum();
             let read = move || {
-                let read = |(_, text, channel, threshold): (usize, String, Channel, f32)| Reading {
+                let read = |(_, pending, threshold): (usize, Pending<'_>, f32)| Reading {
                     partly: true,
-                    ..Reading::read(&detector, &text, channel, threshold, 0)
+                    ..Reading::read(&detector, &pending, threshold, 0)
                 };
                 rest.into_iter().map(read).collect()
             };
@@ -91,7 +91,10 @@ impl Case {
             Some(_) => Channel::ALL.into_iter().any(blocks),
             None => looked.unsure.iter().any(|unsure| blocks(unsure.spot.channel)),
         };
-        let failure = looked.failure.or(readings.as_ref().err().copied());
+        // What nobody read may be what would be refused. What was read is remembered, so that another try comes further.
+        let is_unread = |unsure: &Unsure| unsure.is_unread && blocks(unsure.spot.channel);
+        let too_many = looked.unsure.iter().any(is_unread).then_some(Failure::Overloaded);
+        let failure = looked.failure.or(readings.as_ref().err().copied()).or(too_many);
         let mut unsure: Vec<Option<Unsure>> = looked.unsure.drain(..).map(Some).collect();
         for (at, reading) in readings.unwrap_or_default() {
             let Some(Unsure { spot, key, .. }) = unsure.get_mut(at).and_then(Option::take) else { continue };
@@ -109,6 +112,7 @@ impl Case {
         let verdict = Verdict {
             found: found.collect(),
             partly,
+            is_pending: false,
             media: looked.media,
             has_unread_parts: looked.has_unread_parts,
             unseen: looked.unseen,
@@ -134,16 +138,17 @@ impl Case {
     }
 }
 
-/// Shares windows among texts: each gets what it needs as long as no other has less for it. Where there are more texts
-/// than windows, the newest get one each.
-fn share(windows_max: usize, needs: &[usize]) -> Vec<usize> {
+/// Shares windows among texts, of which each needs so many and ranks so high: each gets what it needs as long as no other
+/// has less for it. Where there are more texts than windows, those that rank highest get one each.
+fn share(windows_max: usize, needs: &[(usize, f32)]) -> Vec<usize> {
     let mut shares = vec![0; needs.len()];
-    let first = needs.len().saturating_sub(windows_max);
-    let mut by_need: Vec<usize> = (first..needs.len()).collect();
-    by_need.sort_by_key(|at| needs[*at]);
-    let (mut left, mut texts) = (windows_max, by_need.len());
-    for at in by_need {
-        shares[at] = needs[at].min(left / texts);
+    let mut chosen: Vec<usize> = (0..needs.len()).collect();
+    chosen.sort_by(|a, b| needs[*b].1.total_cmp(&needs[*a].1));
+    chosen.truncate(windows_max);
+    chosen.sort_by_key(|at| needs[*at].0);
+    let (mut left, mut texts) = (windows_max, chosen.len());
+    for at in chosen {
+        shares[at] = needs[at].0.max(1).min(left / texts);
         left -= shares[at];
         texts -= 1;
     }
@@ -158,18 +163,27 @@ mod tests {
 
     #[test]
     fn a_long_text_does_not_take_the_others_windows() {
-        assert_eq!(share(64, &[1, 10_000, 2]), [1, 61, 2]);
-        assert_eq!(share(64, &[100, 1, 100]), [31, 1, 32]);
-        assert_eq!(share(3, &[5, 5, 5, 5, 5]), [0, 0, 1, 1, 1]);
+        let alike = |needs: &[usize]| needs.iter().map(|need| (*need, 0.0)).collect::<Vec<_>>();
+        assert_eq!(share(64, &alike(&[1, 10_000, 2])), [1, 61, 2]);
+        assert_eq!(share(64, &alike(&[100, 1, 100])), [31, 1, 32]);
         assert_eq!(share(64, &[]), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_suspected_most_is_read_wherever_it_stands() {
+        let ranks = [-3.0, 4.0, -1.0, f32::NEG_INFINITY, 0.5];
+        assert_eq!(share(3, &ranks.map(|rank| (5, rank))), [0, 1, 1, 0, 1]);
     }
 
     proptest! {
         #[test]
-        fn windows_are_shared_to_the_last(windows in 1..200_usize, needs in prop::collection::vec(1..300_usize, 0..300)) {
+        fn windows_are_shared_to_the_last(
+            windows in 1..200_usize,
+            needs in prop::collection::vec((1..300_usize, -9.0..9.0_f32), 0..300),
+        ) {
             let shares = share(windows, &needs);
-            let (given, needed): (usize, usize) = (shares.iter().sum(), needs.iter().sum());
-            prop_assert!(shares.iter().zip(&needs).all(|(share, need)| share <= need));
+            let (given, needed): (usize, usize) = (shares.iter().sum(), needs.iter().map(|(need, _)| need).sum());
+            prop_assert!(shares.iter().zip(&needs).all(|(share, (need, _))| share <= need));
             prop_assert!(given <= windows);
             prop_assert!(needs.len() > windows || given == windows.min(needed), "{} of {}", given, windows);
         }

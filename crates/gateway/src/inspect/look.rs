@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use extract::{Extracted, FormReader, Key, Medium, Text, UnseenSet, spotlight};
-use injection::{Channel, Glance};
+use injection::{Channel, Glance, Pending};
 use store::{GuardMode, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 
@@ -15,6 +15,7 @@ use super::Case;
 use super::guards::score;
 use super::pool::Failure;
 use super::reading::{Reading, hash};
+use super::verdict::Verdict;
 use crate::prepare::BodyKind;
 
 /// A form is walked in pieces of this size, so that its texts are looked at as they are found.
@@ -30,7 +31,14 @@ pub(super) struct Spot {
 /// A text that the transformer has to read.
 pub(super) struct Unsure {
     pub(super) spot: Spot,
-    pub(super) text: String,
+    /// `None` once it is on its way to the threads.
+    pub(super) pending: Option<Pending<'static>>,
+    /// Of its text.
+    pub(super) bytes: usize,
+    /// Windows that it takes to read it whole, or all that a request has.
+    pub(super) windows: usize,
+    /// Whether there was no window left for it.
+    pub(super) is_unread: bool,
     /// In millionths.
     pub(super) threshold: u32,
     /// What it is remembered by.
@@ -58,6 +66,19 @@ impl Looked {
         Looked { failure: Some(Failure::Failed), ..Looked::default() }
     }
 
+    /// What is known of the verdict before the transformer has read.
+    pub(super) fn early(&self) -> Verdict {
+        Verdict {
+            media: self.media.clone(),
+            has_unread_parts: self.has_unread_parts,
+            unseen: self.unseen,
+            unknown: self.unknown.clone(),
+            unknown_more: self.unknown_more,
+            is_pending: true,
+            ..Verdict::default()
+        }
+    }
+
     /// Keeps what there is something to say about.
     pub(super) fn note(&mut self, spot: Spot, reading: Reading) {
         if !reading.found.is_empty() || reading.partly {
@@ -66,11 +87,17 @@ impl Looked {
     }
 }
 
-/// The same on a thread where a long body keeps no other request waiting.
+/// The same on a thread where a long body keeps no other request waiting, as many at once as there are cores.
 pub(super) async fn look_off_thread(case: Case, kind: BodyKind) -> (Case, Looked) {
+    // Kept by the look itself, which goes on when its caller leaves. Nobody closes it.
+    let turn = Arc::clone(&case.gate.guards.looks).acquire_owned().await;
     let case = Arc::new(case);
     let looking = Arc::clone(&case);
-    let looked = tokio::task::spawn_blocking(move || looking.look(&kind)).await;
+    let look = move || {
+        let _turn = turn;
+        looking.look(&kind)
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
     let looked = looked.unwrap_or_else(|_| Looked::failed());
     (Arc::into_inner(case).expect("the look is over, and had the only other copy"), looked)
 }
@@ -152,8 +179,10 @@ impl Case {
                 looked.note(spot, Reading::of(&text.text, judgement));
                 Some("glanced")
             }
-            Glance::Unsure(_) => {
-                looked.unsure.push(Unsure { spot, text: text.text.into_owned(), threshold, key });
+            Glance::Unsure(pending) => {
+                let (windows, bytes) = (self.detector.windows(&pending, guards.limits.windows_max), text.text.len());
+                let pending = Some(pending.into_owned());
+                looked.unsure.push(Unsure { spot, pending, bytes, windows, is_unread: false, threshold, key });
                 None
             }
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use injection::{Budget, Channel, Detector, Finding, Judgement, Kind};
+use injection::{Budget, Detector, Finding, Judgement, Kind, Pending};
 use store::TextHash;
 
 /// Findings of one text that are kept: the best ones. More of them say nothing new.
@@ -58,9 +58,9 @@ impl Reading {
         Reading { score: judgement.score, found, partly: judgement.partly, hash }
     }
 
-    /// Reads a text with all stages. Milliseconds: for guard threads.
-    pub(crate) fn read(detector: &Detector, text: &str, channel: Channel, threshold: f32, windows: usize) -> Reading {
-        Reading::of(text, detector.inspect(text, channel, threshold, Budget { windows }))
+    /// Reads what the cheap stages were unsure of. Milliseconds: for guard threads.
+    pub(crate) fn read(detector: &Detector, pending: &Pending<'_>, threshold: f32, windows: usize) -> Reading {
+        Reading::of(pending.text(), detector.read(pending, threshold, Budget { windows }))
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Verdict {
     pub(crate) failure: Option<Failure>,
     /// Whether the request is refused for that.
     pub(crate) fails_closed: bool,
+    /// Whether the guards still read: what they find is told elsewhere.
+    pub(crate) is_pending: bool,
 }
 
 impl Verdict {
@@ -122,6 +124,9 @@ impl Verdict {
         add("failed", self.failure.map_or_else(String::new, |failure| failure.word().to_owned()));
         if self.partly {
             value.push_str("; partly");
+        }
+        if self.is_pending {
+            value.push_str("; pending");
         }
         value
     }

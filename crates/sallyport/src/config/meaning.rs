@@ -99,6 +99,7 @@ impl GuardsConfig {
     fn limits(&self) -> Result<GuardLimits> {
         let default = GuardLimits::default();
         let seconds = self.read_time_max.unwrap_or(default.read_time_max.as_secs_f64());
+        let wait = self.answer_wait_max.unwrap_or(default.answer_wait_max.as_secs_f64());
         let limits = GuardLimits {
             threads: self.threads.unwrap_or(default.threads),
             queue_max: self.queue_max.unwrap_or(default.queue_max),
@@ -106,6 +107,7 @@ impl GuardsConfig {
             windows_max: self.windows_max.unwrap_or(default.windows_max),
             remembered_max: self.remembered_max.unwrap_or(default.remembered_max),
             read_time_max: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+            answer_wait_max: Duration::try_from_secs_f64(wait).unwrap_or_default(),
         };
         ensure!((1..=1024).contains(&limits.threads), "guards.threads: must be from 1 to 1024");
         ensure!((1..=100_000).contains(&limits.windows_max), "guards.windows_max: must be from 1 to 100000");
@@ -117,6 +119,7 @@ impl GuardsConfig {
         );
         ensure!(limits.remembered_max <= 1 << 27, "guards.remembered_max: must be at most 134217728");
         ensure!(seconds > 0.0 && seconds <= 600.0, "guards.read_time_max: must be more than 0 and at most 600 seconds");
+        ensure!((0.0..=600.0).contains(&wait), "guards.answer_wait_max: must be from 0 to 600 seconds");
         Ok(limits)
     }
 }
