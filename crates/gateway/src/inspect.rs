@@ -113,6 +113,8 @@ struct Case {
     gate: Arc<Gate>,
     project: Arc<Project>,
     body: Bytes,
+    /// The `store` that the body asks for.
+    store: Option<bool>,
     teller: Teller,
     /// What judges it from its first text to its last.
     detector: Arc<Detector>,
@@ -143,6 +145,7 @@ pub(crate) async fn inspect(
         gate: Arc::clone(gate),
         project: Arc::clone(project),
         body: prepared.whole.clone(),
+        store: prepared.store,
         teller: Teller::of(resolved, record),
         detector: gate.guards.detector(),
         generation,

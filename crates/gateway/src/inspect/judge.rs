@@ -118,6 +118,7 @@ impl Case {
             unseen: looked.unseen,
             unknown: looked.unknown,
             unknown_more: looked.unknown_more,
+            unmarked: looked.unmarked,
             failure,
             fails_closed: failure.is_some() && self.fails(may_block),
         };

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use extract::{Extracted, FormReader, Key, Medium, Text, UnseenSet, spotlight};
+use extract::{Extracted, FormReader, Key, Medium, Text, Unseen, UnseenSet, is_marked, spotlight};
 use injection::{Channel, Glance, Pending};
 use store::{GuardMode, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
@@ -59,6 +59,8 @@ pub(super) struct Looked {
     pub(super) failure: Option<Failure>,
     /// The body with its untrusted texts marked, where the project asks for that.
     pub(super) lit: Option<Vec<u8>>,
+    /// Whether they were to be marked and are not: see [`Case::is_kept`].
+    pub(super) unmarked: bool,
 }
 
 impl Looked {
@@ -117,7 +119,13 @@ impl Case {
     fn look_at_json(&self) -> Looked {
         // It was read before by the same reader.
         let Ok(extracted) = extract::extract(self.teller.endpoint, &self.body) else { return Looked::failed() };
-        let mut looked = Looked { lit: self.lit(&extracted), ..Looked::default() };
+        let is_wanted = self.project.guards.spotlight != Spotlight::Off;
+        let mut looked = Looked::default();
+        if is_wanted && self.is_kept(extracted.unseen) {
+            looked.unmarked = extracted.texts.iter().any(is_marked);
+        } else {
+            looked.lit = self.lit(&extracted);
+        }
         self.look_at(extracted, &mut looked);
         looked
     }
@@ -186,6 +194,17 @@ impl Case {
                 None
             }
         }
+    }
+
+    /// Whether the provider keeps the request's texts, to show them later or to go on from them: marks would be kept,
+    /// too. Responses are stored unless the caller says no, chat completions if the caller says so.
+    fn is_kept(&self, unseen: UnseenSet) -> bool {
+        let is_stored = match self.teller.endpoint.path {
+            "/v1/responses" => self.store != Some(false),
+            "/v1/chat/completions" => self.store == Some(true),
+            _ => false,
+        };
+        is_stored || unseen.contains(Unseen::Conversation)
     }
 
     /// The body with its untrusted texts marked.

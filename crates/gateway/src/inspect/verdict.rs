@@ -73,6 +73,8 @@ pub(crate) struct Verdict {
     pub(crate) unknown: Vec<String>,
     /// How many more of those there were.
     pub(crate) unknown_more: usize,
+    /// Whether spotlighting was asked for and left out, as the provider would keep the marks.
+    pub(crate) unmarked: bool,
     /// Whether parts were left to the cheap stages.
     pub(crate) partly: bool,
     /// Why texts could not be judged.
@@ -121,6 +123,7 @@ impl Verdict {
         if self.unknown_more > 0 {
             add("unknown-more", self.unknown_more.to_string());
         }
+        add("unmarked", if self.unmarked { "stored".to_owned() } else { String::new() });
         add("failed", self.failure.map_or_else(String::new, |failure| failure.word().to_owned()));
         if self.partly {
             value.push_str("; partly");

@@ -245,6 +245,38 @@ fn files_are_read_as_documents() {
 }
 
 #[test]
+fn what_the_provider_keeps_is_not_marked() {
+    let world = World::new();
+    world.limit(&world.project_id, 10_000);
+    world.guard(&json!({"spotlight": "delimit"}));
+    let tool = json!([{"type": "function_call_output", "call_id": "c", "output": "It is sunny."}]);
+    let response = |more: Value| {
+        let mut body = json!({"model": "gpt-4o-mini", "max_output_tokens": 20, "input": tool});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        ("/v1/responses", body)
+    };
+    let chat = |store: bool| {
+        let mut body = conversation("It is sunny.", HARMLESS);
+        body["store"] = json!(store);
+        (CHAT, body)
+    };
+    for ((path, body), is_marked) in [
+        (response(json!({})), false),
+        (response(json!({"store": true})), false),
+        (response(json!({"store": false, "conversation": "conv_1"})), false),
+        (response(json!({"store": false})), true),
+        (chat(true), false),
+        (chat(false), true),
+    ] {
+        let answer = world.post(path, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(verdict(&answer).contains("unmarked=stored"), !is_marked, "{body}");
+        let sent = String::from_utf8(world.upstream.requests().pop().expect("sent").body).expect("text");
+        assert_eq!(sent.contains("<untrusted-"), is_marked, "{body}");
+    }
+}
+
+#[test]
 fn untrusted_text_is_marked_where_the_project_asks_for_it() {
     let world = World::new();
     world.limit(&world.project_id, 10_000);
