@@ -162,8 +162,8 @@ impl Case {
     /// Looks at one text; how it was judged, if it was.
     fn judged_by(&self, text: Text<'_>, threshold: Threshold, looked: &mut Looked) -> Option<&'static str> {
         let (guards, channel) = (&self.gate.guards, text.channel);
-        let allow = &self.project.guards.allow;
-        if !allow.is_empty() && allow.contains(&hash(&text.text)) {
+        let settings = &self.project.guards;
+        if !settings.allow.is_empty() && settings.allows(channel, hash(&text.text)) {
             return Some("allowed");
         }
         let threshold = guards.threshold(threshold, channel);
