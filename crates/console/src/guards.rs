@@ -1,12 +1,12 @@
 //! Ours: `/v1/sallyport/projects/{project_id}/guards`, what a project's guards do with the texts of its requests.
 //!
 //! A call names what it changes; null goes back to the default. `allow` is the whole list of texts that are let through
-//! unread, each by the SHA-256 of its bytes in UTF-8.
+//! unread, each by the SHA-256 of its bytes in UTF-8, wherever it stands or, as `untrusted:` and the hash, in one channel.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use store::{Act, ChannelGuard, GuardMode, GuardSettings, OnFailure, Project, Spotlight, TextHash, Threshold};
+use store::{Act, AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, Project, Spotlight, Threshold};
 use wire::channel::Channel;
 use wire::refusal::Refusal;
 
@@ -124,13 +124,15 @@ fn threshold(fields: &Fields) -> Result<Threshold, Refusal> {
     }
 }
 
-fn hashes(fields: &Fields) -> Result<BTreeSet<TextHash>, Refusal> {
+fn hashes(fields: &Fields) -> Result<BTreeSet<AllowedText>, Refusal> {
     let Some(given) = fields.value("allow") else { return Ok(BTreeSet::new()) };
     let max = GuardSettings::ALLOWED_MAX;
     let wrong = || {
-        let words = format!("must be a list of at most {max} SHA-256 hashes, 64 hexadecimal digits each");
+        let words = format!(
+            "must be a list of at most {max} SHA-256 hashes of 64 hexadecimal digits each, with 'system:', 'user:' or 'untrusted:' in front where one holds for that channel only"
+        );
         fields.wrong("allow", &words)
     };
     let list = given.as_array().filter(|list| list.len() <= max).ok_or_else(wrong)?;
-    list.iter().map(|hash| hash.as_str().and_then(TextHash::from_hex).ok_or_else(wrong)).collect()
+    list.iter().map(|hash| hash.as_str().and_then(AllowedText::from_text).ok_or_else(wrong)).collect()
 }

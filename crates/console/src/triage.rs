@@ -1,12 +1,13 @@
 //! Ours: `POST /v1/sallyport/findings/{finding_id}`, somebody says whether a finding is what it was taken for.
 //!
 //! The body is `{"triage": "right" | "wrong", "reason", "text"}`. A text that was wrongly taken for an attack is let
-//! through from then on, by its hash, in its project; one that is an attack after all is not any more. The gate has not
+//! through from then on, by its hash, in its project and channel; one that is an attack after all is not any more. The gate has not
 //! kept the text: whoever has it may give it, and then it goes to a file of this installation's own that `sallyport
 //! inspect --eval` reads. It is taken only if it is the finding's, by its hash.
 
 use serde_json::{Value, json};
-use store::{Act, Finding, FindingTriage, GuardSettings, Project, TextHash, Triage};
+use store::{Act, AllowedText, Finding, FindingTriage, GuardSettings, Project, TextHash, Triage};
+use wire::channel::Channel;
 use wire::refusal::{Reason, Refusal};
 
 use crate::findings::{TEXT_HASH, show};
@@ -63,8 +64,16 @@ impl Console {
         let project = finding.project.as_ref().and_then(|id| snapshot.project(id));
         let Some(project) = project.filter(|project| !project.is_archived()) else { return Ok(None) };
         let mut project = Project::clone(project);
-        let allow = &mut project.guards.allow;
-        let has_changed = if is_right { allow.remove(&hash) } else { allow.insert(hash) };
+        let channel = finding.details["channel"].as_str().and_then(Channel::from_name);
+        let guards = &mut project.guards;
+        let (here, anywhere) = (AllowedText { channel, hash }, AllowedText { channel: None, hash });
+        let has_changed = match (is_right, channel) {
+            // What holds everywhere holds here.
+            (true, _) => guards.allow.remove(&here) | guards.allow.remove(&anywhere),
+            (false, Some(channel)) if guards.allows(channel, hash) => false,
+            (false, _) => guards.allow.insert(here),
+        };
+        let allow = &guards.allow;
         if allow.len() > GuardSettings::ALLOWED_MAX {
             let words = format!(
                 "The project lets {} texts through already, and takes no more. Take some out of its 'allow' list first, or raise its threshold.",

@@ -15,7 +15,7 @@ Examples:
                                               documents and tool results with an injection are refused
   sallyport guard set proj_… --mode off       nothing is looked at
   sallyport guard set proj_… --spotlight delimit --parallel true
-  sallyport guard set proj_… --allow SHA256   this text is let through unread";
+  sallyport guard set proj_… --allow untrusted:SHA256   this text is let through unread";
 
 /// Arguments of `guard`.
 #[derive(Debug, Args)]
@@ -79,11 +79,11 @@ struct Set {
     /// What happens when the guards cannot judge: closed or open.
     #[arg(long)]
     on_failure: Option<String>,
-    /// Let a text through unread, by the SHA-256 of its bytes.
-    #[arg(long, value_name = "SHA256")]
+    /// Let a text through unread, by the SHA-256 of its bytes; user:SHA256 in that channel only.
+    #[arg(long, value_name = "[CHANNEL:]SHA256")]
     allow: Vec<String>,
     /// Read a text again that was let through.
-    #[arg(long, value_name = "SHA256")]
+    #[arg(long, value_name = "[CHANNEL:]SHA256")]
     disallow: Vec<String>,
 }
 

@@ -28,8 +28,9 @@ use std::collections::BTreeMap;
 use keys::{Kind, Pepper, Sealed};
 use rates::Limits;
 use serde_json::json;
+use wire::channel::Channel;
 
-use crate::guards::{ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
+use crate::guards::{AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
 use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::limits::SpendLimit;
 use crate::money::{MoneySettings, ProjectRates};
@@ -57,7 +58,7 @@ fn project(id: &str) -> Project {
             spotlight: Spotlight::Datamark,
             parallel: true,
             on_failure: OnFailure::Open,
-            allow: [TextHash([7; 32])].into(),
+            allow: [None, Some(Channel::User)].map(|channel| AllowedText { channel, hash: TextHash([7; 32]) }).into(),
             ..GuardSettings::default()
         },
     }

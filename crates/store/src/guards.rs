@@ -195,6 +195,49 @@ impl<'de> Deserialize<'de> for TextHash {
     }
 }
 
+/// A text that is let through unread, in one channel or wherever it stands. Written `untrusted:` and the hash, or the hash
+/// alone: an answer of a tool that is harmless there may be an attack in a user's mouth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AllowedText {
+    /// Where; `None` is everywhere.
+    pub channel: Option<Channel>,
+    /// Of the whole text.
+    pub hash: TextHash,
+}
+
+impl AllowedText {
+    /// What is written so.
+    pub fn from_text(text: &str) -> Option<AllowedText> {
+        let (channel, hash) = match text.split_once(':') {
+            Some((channel, hash)) => (Some(Channel::from_name(channel)?), hash),
+            None => (None, text),
+        };
+        Some(AllowedText { channel, hash: TextHash::from_hex(hash)? })
+    }
+}
+
+impl fmt::Display for AllowedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(channel) = self.channel {
+            write!(f, "{}:", channel.as_str())?;
+        }
+        fmt::Display::fmt(&self.hash, f)
+    }
+}
+
+impl Serialize for AllowedText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AllowedText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AllowedText, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        AllowedText::from_text(&text).ok_or_else(|| serde::de::Error::custom("no hash of a text that is let through"))
+    }
+}
+
 /// A project's guards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -213,7 +256,7 @@ pub struct GuardSettings {
     pub on_failure: OnFailure,
     /// Texts that are let through unread.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub allow: BTreeSet<TextHash>,
+    pub allow: BTreeSet<AllowedText>,
 }
 
 impl GuardSettings {
@@ -228,6 +271,11 @@ impl GuardSettings {
             Channel::Untrusted => self.untrusted,
             Channel::Output => ChannelGuard { mode: GuardMode::Off, threshold: Threshold::Default },
         }
+    }
+
+    /// Whether a text is let through unread where it stands.
+    pub fn allows(&self, channel: Channel, hash: TextHash) -> bool {
+        [None, Some(channel)].into_iter().any(|channel| self.allow.contains(&AllowedText { channel, hash }))
     }
 
     /// Whether nothing is looked at or changed.
@@ -252,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_let_through_in_one_channel_is_not_in_another() {
+        let (hash, other) = (TextHash([7; 32]), TextHash([8; 32]));
+        let texts = [format!("untrusted:{hash}"), other.to_string()];
+        let allow = texts.iter().map(|text| AllowedText::from_text(text).expect("readable")).collect();
+        let guards = GuardSettings { allow, ..GuardSettings::default() };
+        assert!(guards.allows(Channel::Untrusted, hash) && !guards.allows(Channel::User, hash));
+        assert!(guards.allows(Channel::Untrusted, other) && guards.allows(Channel::User, other));
+        for text in &texts {
+            assert_eq!(AllowedText::from_text(text).expect("readable").to_string(), *text);
+        }
+        for wrong in [format!("nowhere:{hash}"), format!(":{hash}"), "user:".to_owned(), format!("user:{hash}:")] {
+            assert_eq!(AllowedText::from_text(&wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_is_stored_comes_back_and_what_is_missing_is_the_default() {
         let settings = GuardSettings {
             user: ChannelGuard { mode: GuardMode::Block, threshold: Threshold::Score(998_700) },
@@ -259,7 +323,7 @@ mod tests {
             spotlight: Spotlight::Datamark,
             parallel: true,
             on_failure: OnFailure::Open,
-            allow: BTreeSet::from([TextHash([7; 32])]),
+            allow: [None, Some(Channel::User)].map(|channel| AllowedText { channel, hash: TextHash([7; 32]) }).into(),
             ..GuardSettings::default()
         };
         let text = serde_json::to_string(&settings).expect("JSON");

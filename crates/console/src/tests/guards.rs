@@ -1,6 +1,7 @@
 //! Guards of projects.
 
 use store::{GuardMode, GuardSettings, Spotlight, TextHash, Threshold};
+use wire::channel::Channel;
 
 use super::*;
 
@@ -33,12 +34,17 @@ async fn guards_change_as_far_as_a_call_names_them() {
     let guards = in_force(&world);
     assert_eq!((guards.untrusted.mode, guards.user.threshold), (GuardMode::Block, Threshold::Score(998_700)));
     assert_eq!((guards.spotlight, guards.allow.len()), (Spotlight::Datamark, 1));
-    assert!(guards.allow.contains(&TextHash([0xab; 32])));
+    assert!(guards.allows(Channel::User, TextHash([0xab; 32])));
     let loaded = world.console.registry.load().await.expect("readable").expect("there");
     assert_eq!(loaded.projects[0].guards, guards);
     let log = world.ok("GET", "/audit_logs?event_types[]=project.updated&limit=1", Value::Null).await;
     let told = &log["data"][0]["project.updated"]["changes_requested"]["guards"];
     assert_eq!((&told["untrusted"]["mode"], &told["allow"]), (&json!("block"), &json!(1)));
+    let here = format!("untrusted:{hash}");
+    let shown = world.ok("POST", &path, json!({"allow": [here]})).await;
+    assert_eq!(shown["allow"], json!([here]));
+    let (guards, hash) = (in_force(&world), TextHash([0xab; 32]));
+    assert!(guards.allows(Channel::Untrusted, hash) && !guards.allows(Channel::User, hash));
     let nulls = json!({"system": null, "user": null, "untrusted": null, "spotlight": null, "parallel": null, "on_failure": null, "allow": null});
     world.ok("POST", &path, nulls).await;
     assert_eq!(in_force(&world), GuardSettings::default());
@@ -62,6 +68,7 @@ async fn guards_that_nobody_could_mean_are_refused() {
         (json!({"on_failure": "ignore"}), "on_failure"),
         (json!({"allow": "ab"}), "allow"),
         (json!({"allow": ["ab"]}), "allow"),
+        (json!({"allow": [format!("tool:{}", "ab".repeat(32))]}), "allow"),
         (json!({"allow": vec!["ab".repeat(32); GuardSettings::ALLOWED_MAX + 1]}), "allow"),
     ] {
         let refusal = world.refused("POST", &path, body.clone()).await;

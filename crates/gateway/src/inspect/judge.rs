@@ -33,7 +33,10 @@ impl Case {
     /// by the cheap stages alone, all in one.
     fn tasks(&self, unsure: &mut [Unsure]) -> (Vec<Task>, Vec<usize>) {
         let gate = &self.gate;
-        let rank = |unsure: &Unsure| unsure.pending.as_ref().map_or(f32::NEG_INFINITY, Pending::rank);
+        let rank = |unsure: &Unsure| match &unsure.pending {
+            Some(pending) if !unsure.was_read => pending.rank(),
+            _ => f32::NEG_INFINITY,
+        };
         let needs: Vec<(usize, f32)> = unsure.iter().map(|unsure| (unsure.windows, rank(unsure))).collect();
         let windows = share(gate.guards.limits.windows_max, &needs);
         let (mut tasks, mut order, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -92,14 +95,15 @@ impl Case {
             None => looked.unsure.iter().any(|unsure| blocks(unsure.spot.channel)),
         };
         // What nobody read may be what would be refused. What was read is remembered, so that another try comes further.
-        let is_unread = |unsure: &Unsure| unsure.is_unread && blocks(unsure.spot.channel);
+        let is_unread = |unsure: &Unsure| unsure.is_unread && !unsure.was_read && blocks(unsure.spot.channel);
         let too_many = looked.unsure.iter().any(is_unread).then_some(Failure::Overloaded);
         let failure = looked.failure.or(readings.as_ref().err().copied()).or(too_many);
         let mut unsure: Vec<Option<Unsure>> = looked.unsure.drain(..).map(Some).collect();
         for (at, reading) in readings.unwrap_or_default() {
-            let Some(Unsure { spot, key, .. }) = unsure.get_mut(at).and_then(Option::take) else { continue };
-            if !reading.partly {
-                self.gate.guards.memory.note(key, reading.score);
+            let Some(unsure) = unsure.get_mut(at).and_then(Option::take) else { continue };
+            let Unsure { spot, key, partly_key, is_unread, .. } = unsure;
+            if !is_unread {
+                self.gate.guards.memory.note(if reading.partly { partly_key } else { key }, reading.score);
             }
             looked.note(spot, reading);
         }

@@ -43,6 +43,10 @@ pub(super) struct Unsure {
     pub(super) threshold: u32,
     /// What it is remembered by.
     pub(super) key: Key,
+    /// What it is remembered by if parts of it were left to the cheap stages.
+    pub(super) partly_key: Key,
+    /// Whether it was read so before. Then others come first.
+    pub(super) was_read: bool,
 }
 
 /// What the cheap stages saw.
@@ -170,8 +174,8 @@ impl Case {
     /// Looks at one text; how it was judged, if it was.
     fn judged_by(&self, text: Text<'_>, threshold: Threshold, looked: &mut Looked) -> Option<&'static str> {
         let (guards, channel) = (&self.gate.guards, text.channel);
-        let allow = &self.project.guards.allow;
-        if !allow.is_empty() && allow.contains(&hash(&text.text)) {
+        let settings = &self.project.guards;
+        if !settings.allow.is_empty() && settings.allows(channel, hash(&text.text)) {
             return Some("allowed");
         }
         let threshold = guards.threshold(threshold, channel);
@@ -190,7 +194,11 @@ impl Case {
             Glance::Unsure(pending) => {
                 let (windows, bytes) = (self.detector.windows(&pending, guards.limits.windows_max), text.text.len());
                 let pending = Some(pending.into_owned());
-                looked.unsure.push(Unsure { spot, pending, bytes, windows, is_unread: false, threshold, key });
+                let partly_key = guards.memory.key(channel, &text.text, !self.generation);
+                let was_read = guards.memory.recall(partly_key).is_some_and(|known| known < score(threshold));
+                let is_unread = false;
+                let unsure = Unsure { spot, pending, bytes, windows, is_unread, threshold, key, partly_key, was_read };
+                looked.unsure.push(unsure);
                 None
             }
         }

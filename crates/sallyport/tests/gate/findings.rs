@@ -129,7 +129,9 @@ fn what_is_wrongly_taken_for_an_attack_passes_once_somebody_says_so() {
     assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
     let guards = format!("/v1/sallyport/projects/{}/guards", world.project_id);
     let allowed = world.call(&world.admin_key, "GET", &guards, &Value::Null).json()["allow"].clone();
-    assert_eq!(allowed, json!([hash(ATTACK)]));
+    assert_eq!(allowed, json!([format!("untrusted:{}", hash(ATTACK))]));
+    let said = world.post(CHAT, &conversation("It is sunny.", ATTACK));
+    assert!(verdict(&said).starts_with("observe; found="), "another channel is not let through: {}", verdict(&said));
     let expected =
         json!({"text": ATTACK, "label": 0, "kind": "hard_benign", "channel": "untrusted", "source": "triage"});
     assert_eq!(world.evaluation(), [expected]);

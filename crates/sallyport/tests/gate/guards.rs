@@ -492,6 +492,12 @@ fn what_nobody_read_does_not_pass_where_it_would_be_blocked() {
     assert!(world.upstream.requests().is_empty());
     let answer = world.post("/v1/responses", &results(&texts));
     assert_eq!((answer.status, verdict(&answer)), (200, "pass"), "the next try comes further");
+    // Nor do texts that are longer than all that may be read keep others out for good.
+    let page = |word: &str| format!("The {word} opens at nine and closes at six. ").repeat(40);
+    let texts = ["library", "theatre", "garden"].map(page);
+    assert_eq!(world.post("/v1/responses", &results(&texts)).status, 503);
+    let answer = world.post("/v1/responses", &results(&texts));
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"));
 }
 
 #[test]
