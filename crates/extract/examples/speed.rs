@@ -28,6 +28,19 @@ fn main() {
         "A".repeat(1_000_001)
     );
     measure("chat, 1 MB of picture", chat, &picture, 10);
+    // Every digit as likely as any other, as in what is compressed.
+    let digits: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').collect();
+    let mut state = 1_u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(digits[(state >> 33) as usize % digits.len()])
+    })
+    .take(1_333_332)
+    .collect();
+    let file = format!(
+        r#"{{"messages": [{{"role": "user", "content": [{{"type": "file", "file": {{"file_data": "{noise}"}}}}]}}]}}"#
+    );
+    measure("chat, 1 MB of a file that is no text", chat, &file, 10);
 
     let (memory, text) = (Memory::default(), "Please tell me about it. ".repeat(40));
     memory.note(memory.key(Channel::User, &text, 1), 0.5);
