@@ -6,7 +6,8 @@ For each: requests a second, latency percentiles, CPU microseconds per request o
 the CPU as a ratio to nginx's. One core for the proxy under test, others for the load and the upstream where there are
 enough. wrk sends the same chat request of 1 kB to all. Results go to standard output and bench-results/.
 
-Settings (environment): BENCH_SECONDS (8), BENCH_CONNECTIONS (32), BENCH_ROUNDS (3).
+Settings (environment): BENCH_SECONDS (8), BENCH_CONNECTIONS (32), BENCH_ROUNDS (3); BENCH_FRESH=1 makes every request another
+one, which the guards have not read before.
 """
 
 import json
@@ -30,11 +31,19 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 UPSTREAM, NGINX, GATE, LIMITED = 19100, 19101, 19102, 19103
 TICKS = os.sysconf("SC_CLK_TCK")
 
+# Where FRESH, each request has another number here, so that the guards have to read it and remember nothing.
+NUMBER = "4711-number"
+FRESH = os.environ.get("BENCH_FRESH", "") == "1"
 BODY = json.dumps({
     "model": "gpt-4o-mini", "temperature": 0.2, "max_tokens": 64,
     "messages": [
-        {"role": "system", "content": "You are a helpful assistant that answers briefly. " * 6},
-        {"role": "user", "content": "Summarise the following note in one sentence for me, please. " * 9},
+        {"role": "system", "content": "You write for a tenants' association. Keep to two or three short sentences, in plain words, and say so where "
+         "something is not certain. The office is open on weekdays from nine to noon; the caretaker answers the phone at any time when "
+         "water or heating fails."},
+        {"role": "user", "content": "Please write a notice for the stairwell. On Tuesday the water will be off from eight to eleven, because a valve "
+         "in the cellar is being replaced. Everybody should fill a few bottles the evening before, and let the taps run for a minute "
+         "afterwards, until no more air comes out. The plumber is Mr Okafor, his order has the number " + NUMBER + ", and he needs to get into the two "
+         "ground floor flats for about a quarter of an hour each. The families Brandt and Silva have been told already, so thank them."},
     ],
 })
 
@@ -122,6 +131,17 @@ def limit(boot):
         "max_requests_per_1_minute": 1_000_000_000, "max_tokens_per_1_minute": 1_000_000_000_000})
 
 
+# Another number for each request.
+VARY = f"""
+local before, after = wrk.body:match("^(.*){NUMBER.replace('-', '%-')}(.*)$")
+local count = 0
+request = function()
+  count = count + 1
+  return wrk.format(nil, nil, nil, before .. string.format("%09d", count * 7919 % 1000000007) .. after)
+end
+"""
+
+
 def load(port, key, core, script, stream):
     """One wrk run: (requests, seconds, errors, percentiles in ms)."""
     body = BODY[:-1] + ', "stream": true}' if stream else BODY
@@ -131,6 +151,7 @@ wrk.path = "/v1/chat/completions"
 wrk.body = {json.dumps(body)}
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer {key}"
+{VARY if FRESH else ""}
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("RESULT %d %d %d %.3f %.3f %.3f\\n", summary.requests, summary.duration,
@@ -190,6 +211,7 @@ def table(processes, keys, load_cores, folder, stream):
             used = cpu_seconds(processes[name].pid) - before
             seen[name].append((requests / seconds, used * 1e6 / max(requests, 1), errors, latency))
     what = "20 events" if stream else "one JSON answer"
+    what += ", every request another" if FRESH else ""
     lines = [f"chat request of {len(BODY)} bytes, {what}, {CONNECTIONS} connections, {ROUNDS} x {SECONDS} s, one core for the proxy",
              f"{'':10}{'requests/s':>12}{'CPU us/req':>12}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'p99.9 ms':>10}{'errors':>8}"]
     base = statistics.median(cpu for _, cpu, _, _ in seen["nginx"])
