@@ -115,7 +115,8 @@ def main():
         own = values[(labels == 0) & (channels == channel) & ~long]
         benign = own if len(own) >= 300 else values[(labels == 0) & ~long]
         cuts = [measure.threshold(benign, share) for share in SHARES]
-        default = tried[many][0] if channel == "untrusted" else measure.threshold(benign, BENIGN)
+        # Where too few rows of a channel are left out to know its errors, the default is as strict as can be.
+        default = tried[many][0] if channel == "untrusted" else measure.threshold(benign, BENIGN if len(own) >= 300 else SHARES[0])
         made[channel] = {"slope": slope, "offset": offset, "default": score(default), "thresholds": [score(cut) for cut in cuts]}
         attacks = values[(labels == 1) & (channels == channel) & ~long]
         found = [round(float((attacks >= cut).mean()), 3) if len(attacks) else None for cut in (default, *cuts)]
