@@ -503,5 +503,6 @@ fn near_the_limit_a_request_waits_for_others_to_settle() {
     assert_eq!(first.answer().expect("an answer").status, 200);
     assert_eq!(second.answer().expect("an answer").status, 200);
     assert!(begun.elapsed() < Duration::from_secs(8), "it was woken, it did not try again later");
+    world.until("the upstream has written its bill", || world.upstream.billing().billed.len() == 2);
     world.expect_charged(&world.project_id, &sum(&world.upstream.billing().billed));
 }
