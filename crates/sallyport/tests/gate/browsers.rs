@@ -121,8 +121,9 @@ fn a_client_secret_works_on_its_pages_and_nowhere_else() {
         ("key_used_in_browser", None)
     );
     assert_eq!(findings(&world, "client_secret.used_elsewhere", 1)[0]["severity"], "high");
-    let line = world.log_lines(3).into_iter().find(|line| line["client_secret_id"] == minted["id"]);
-    assert!(line.is_some_and(|line| line["status"] == 200), "the log names the secret by its id");
+    // A line is written after its answer.
+    let is_named = |line: &serde_json::Value| line["client_secret_id"] == minted["id"] && line["status"] == 200;
+    world.until("the log names the secret by its id", || world.log_lines(3).iter().any(is_named));
 }
 
 #[test]
