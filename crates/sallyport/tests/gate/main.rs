@@ -17,6 +17,7 @@ mod fidelity;
 mod findings;
 mod growth;
 mod guards;
+mod guards_at_work;
 mod holding;
 mod idempotency;
 mod inspect;
