@@ -8,14 +8,16 @@
 //!
 //! Left out: values. Whoever needs one takes its span and parses that.
 
+mod fault;
 mod top_level;
+mod visit;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
-use std::ops::Range;
 
+pub use fault::{Fault, JsonError};
 pub use top_level::TopLevel;
+pub use visit::{Element, Kind, Literal, Member, Visit, Visitor};
 
 /// Deepest nesting accepted: as deep as serde_json reads, so that what passes here can be read behind the gate's door,
 /// too. Tool schemas reach about 10.
@@ -32,157 +34,6 @@ const LINEAR_KEYS_MAX: usize = 12;
 
 /// Longest part of a key shown in an error.
 const SHOWN_KEY_CHARS_MAX: usize = 64;
-
-/// What kind of value a member has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool,
-    /// A number.
-    Number,
-    /// A string.
-    String,
-    /// `[]`
-    EmptyArray,
-    /// An array with elements.
-    Array,
-    /// An object.
-    Object,
-}
-
-/// Whether the members inside a value are shown, too. They are checked in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visit {
-    /// Show what is inside.
-    Into,
-    /// Check it silently.
-    Past,
-}
-
-/// A member of an object, before its value is read.
-#[derive(Debug)]
-pub struct Member<'a> {
-    /// 1 for members of the outermost object.
-    pub depth: usize,
-    /// Whether it is the first of its object, so that a visitor can tell the objects of an array apart.
-    pub is_first: bool,
-    /// The key, unescaped.
-    pub key: Cow<'a, str>,
-    /// The key as it stands in the document.
-    pub key_literal: Literal<'a>,
-    /// Kind of the value.
-    pub kind: Kind,
-    /// The document from the value on, not checked yet.
-    pub ahead: &'a str,
-}
-
-/// An element of an array, before it is read.
-#[derive(Debug)]
-pub struct Element<'a> {
-    /// Its kind.
-    pub kind: Kind,
-    /// The document from the element on, not checked yet.
-    pub ahead: &'a str,
-}
-
-/// A string that was read.
-#[derive(Debug, Clone, Copy)]
-pub struct Literal<'a> {
-    /// Offset of its first quote in the document.
-    pub at: usize,
-    /// What stands between its quotes.
-    pub raw: &'a str,
-    /// Whether there are escapes in it.
-    pub is_escaped: bool,
-}
-
-impl<'a> Literal<'a> {
-    /// Bytes of the document that hold it, with its quotes.
-    pub fn span(self) -> Range<usize> {
-        self.at..self.at + self.raw.len() + 2
-    }
-
-    /// Its value.
-    pub fn text(self) -> Cow<'a, str> {
-        if self.is_escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
-    }
-}
-
-/// Is shown the members of a document in their order, and what else it asks for.
-pub trait Visitor<'a> {
-    /// A member begins.
-    fn enter(&mut self, member: Member<'a>) -> Visit;
-    /// The value of a member at depth 1 was read: its text.
-    fn top_level_value(&mut self, _text: &'a str) {}
-    /// An element of an array begins.
-    fn element(&mut self, _element: Element<'a>) {}
-    /// A string was read that is a value: a member's, an element, or the document.
-    fn string(&mut self, _literal: Literal<'a>) {}
-    /// An object or an array ends, empty ones too.
-    fn leave(&mut self) {}
-}
-
-/// Why a body was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JsonError {
-    /// What is wrong.
-    pub fault: Fault,
-    /// Byte offset.
-    pub offset: usize,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-}
-
-/// What can be wrong with a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// Not UTF-8.
-    Utf8,
-    /// Something else was expected here.
-    Expected(&'static str),
-    /// The text ends too early.
-    Ends,
-    /// Something follows the value.
-    Trailing,
-    /// A key stands twice in one object.
-    DuplicateKey(String),
-    /// Half of a surrogate pair.
-    LoneSurrogate,
-    /// Nesting over [`DEPTH_MAX`].
-    TooDeep,
-    /// A number over [`NUMBER_CHARS_MAX`].
-    LongNumber,
-    /// The outermost object has members over [`TOP_LEVEL_MAX`].
-    TooManyMembers,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Utf8 => f.write_str("the text is not valid UTF-8"),
-            Fault::Expected(what) => write!(f, "expected {what}"),
-            Fault::Ends => f.write_str("the text ends too early"),
-            Fault::Trailing => f.write_str("something follows the JSON value"),
-            Fault::DuplicateKey(key) => write!(f, "the key '{key}' stands twice in one object"),
-            Fault::LoneSurrogate => f.write_str("an escape is half of a surrogate pair"),
-            Fault::TooDeep => write!(f, "the nesting is deeper than {DEPTH_MAX} levels"),
-            Fault::LongNumber => write!(f, "a number has more than {NUMBER_CHARS_MAX} characters"),
-            Fault::TooManyMembers => write!(f, "the outermost object has more than {TOP_LEVEL_MAX} members"),
-        }
-    }
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (line {}, column {})", self.fault, self.line, self.column)
-    }
-}
-
-impl std::error::Error for JsonError {}
 
 /// Checks a document and shows its members.
 ///
