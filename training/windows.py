@@ -7,7 +7,7 @@ import subprocess
 import numpy
 
 OPEN, CLOSE, UNKNOWN = 101, 102, 100
-WIDTH, STRIDE = 126, 64
+WIDTH, STRIDE = 126, 63
 CHANNEL = {"system": 0, "user": 1, "untrusted": 2, "output": 3, "unknown": 4}
 KIND = {"direct": 1, "indirect": 2, "jailbreak": 3, "extraction": 4}
 
@@ -48,8 +48,13 @@ def window(row, cut, start, label, weight):
             "weight": weight, "tokens": tokens}
 
 
-def draw(random, row, most=2):
+# Windows of a clean text that an epoch sees: of one written by hand more, as there are few that are long.
+MOST, MOST_WRITTEN = 2, 8
+
+
+def draw(random, row):
     """Windows of one row for one epoch."""
+    most = MOST_WRITTEN if row["hand"] else MOST
     cut = row["pieces"]
     length = len(cut)
     if length == 0:
@@ -63,7 +68,7 @@ def draw(random, row, most=2):
             if touched:
                 near = max(0, min(length - WIDTH, touched[0] - random.randrange(max(1, WIDTH - len(touched)))))
                 return [window(row, cut, near, 0, 1.0), window(row, cut, free(), 0, 0.5)]
-        return [window(row, cut, start, 0, 1.0) for start in {free() for _ in range(most)}]
+        return [window(row, cut, start, 0, 1.0) for start in {free() for _ in range(min(most, 1 + length // WIDTH))}]
     if not row.get("span"):
         made = [window(row, cut, 0, 1, 1.0)]
         if random.random() < 0.5:

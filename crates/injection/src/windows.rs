@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Pieces of a window, without the two that open and close it.
 pub(crate) const WIDTH: usize = 126;
 /// Pieces from one window's start to the next.
-pub(crate) const STRIDE: usize = 64;
+pub(crate) const STRIDE: usize = WIDTH / 2;
 
 /// The windows of a text of that many pieces, in the text's order; the last one ends with the text.
 pub(crate) fn windows(pieces: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
