@@ -56,6 +56,31 @@ def without_doubtful(model, rows, below):
     return [row for row in rows if id(row) not in gone], [row for row in asked if id(row) in gone]
 
 
+# Windows of clean texts that are read for mining, and the share of one source among the mined.
+READ, SOURCE_SHARE = 30_000, 0.25
+
+
+def mined(draw, model, rows, count):
+    """The windows of clean texts that the round before fears most, of no source more than its share."""
+    jobs = []
+    for row in rows:
+        if row["label"] == 0 and not row.get("role") and row["source"].split("/")[0] not in DOUBTFUL:
+            jobs += [(row, start) for start in windows.starts(len(row["pieces"]))[::2]]
+    jobs = draw.sample(jobs, min(READ, len(jobs)))
+    parts = [{"pieces": row["pieces"][start:start + windows.WIDTH], "channel": row["channel"], "kind": "benign"} for row, start in jobs]
+    scores = measure.score(model, parts)
+    made, taken = [], collections.Counter()
+    for at in numpy.argsort(-scores):
+        row, start = jobs[at]
+        source = row["source"].split("/")[0]
+        if taken[source] < SOURCE_SHARE * count:
+            taken[source] += 1
+            made.append(windows.window(row, row["pieces"], start, 0, 1.0))
+        if len(made) == count:
+            break
+    return made, scores
+
+
 def vary(draw, row):
     """The same words in another channel, where the label holds there too."""
     chance = draw.random()
@@ -120,18 +145,23 @@ def prepare(options):
     meanings = vocabulary.glossary(options.written / "glossary")
     everything = data.load(options.shared, options.written)
     base_lines = (options.base / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    lines = vocabulary.build(base_lines, [row["text"] for row in everything if data.part(row) == "train"], meanings, options.pieces)
+    texts = [row["text"] for row in everything if data.part(row) == "train"]
+    used = numpy.zeros(len(base_lines), int)
+    for one in windows.pieces(options.tokenise, options.base / "vocab.txt", texts):
+        used[numpy.unique(one[:, 0])] += 1
+    lines = vocabulary.build(base_lines, used, texts, meanings, options.pieces)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     model = network.Detector(len(lines), len(options.layers))
+    weights = load_file(options.base / "model.safetensors")
+    network.pretrained(model, weights, options.layers)
     if options.resume:
         state = torch.load(options.resume / "model.pt")
         old_lines = (options.resume / "vocab.txt").read_text(encoding="utf-8").splitlines()
         words = state.pop("words.weight")
         model.load_state_dict(state, strict=False)
+        model.judged = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("layers."))
     else:
-        weights = load_file(options.base / "model.safetensors")
-        network.pretrained(model, weights, options.layers)
         words, old_lines = weights["embeddings.word_embeddings.weight"].float(), base_lines
     with torch.no_grad():
         model.words.weight.copy_(rows_of_words(lines, meanings, old_lines, words))
@@ -160,7 +190,7 @@ def main():
     parser.add_argument("--tokenise", type=path, required=True, help="the tokenise example, built")
     parser.add_argument("--resume", type=path)
     parser.add_argument("--layers", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2, 3])
-    parser.add_argument("--pieces", type=int, default=38000)
+    parser.add_argument("--pieces", type=int, default=31000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--benign", type=float, default=1.0, help="share of the caps that an epoch draws from shared benign sources")
     parser.add_argument("--attacks", type=float, default=1.0, help="the same of shared attacks")
@@ -169,6 +199,7 @@ def main():
     parser.add_argument("--rate", type=float, default=8e-5)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--doubt", type=float, help="leave out attacks of doubtful sources with logits below this in the round before")
+    parser.add_argument("--mine", type=int, default=0, help="feared windows of clean texts that every epoch sees besides")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -187,17 +218,25 @@ def main():
     for held in ("dev", "test"):
         cut(options, parts[held])
     log(f"rows {({name: len(part) for name, part in parts.items()})}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {vars(options)}")
-    if options.resume and options.doubt is not None:
+    feared, grown = [], model.layers
+    if options.resume:
+        model.layers = model.layers[: model.judged]
+    if options.resume and (options.doubt is not None or options.mine):
         cut(options, parts["train"])
+    if options.resume and options.mine:
+        feared, scores = mined(draw, model, parts["train"], options.mine)
+        log(f"{len(scores)} windows of clean texts read, {len(feared)} mined, quantiles {numpy.quantile(scores, (0.5, 0.9, 0.99, 0.999)).round(2)}")
+    if options.resume and options.doubt is not None:
         parts["train"], gone = without_doubtful(model, parts["train"], options.doubt)
         log(f"{len(gone)} doubtful attacks left out, such as {[row['text'][:60] for row in draw.sample(gone, min(8, len(gone)))]}")
+    model.layers = grown
     plan = []
     for _ in range(options.epochs):
         epoch = mixture(draw, parts["train"], (options.benign, options.attacks), options.times)
         epoch += compose.composed(draw, parts["train"], options.times, options.sentences)
         epoch = [vary(draw, row) for row in epoch]
         cut(options, epoch)
-        plan.append(windows.batches(draw, [one for row in epoch for one in windows.draw(draw, row)], options.tokens))
+        plan.append(windows.batches(draw, feared + [one for row in epoch for one in windows.draw(draw, row)], options.tokens))
     steps = sum(len(epoch) for epoch in plan)
     tokens = sum(len(one["ids"]) for epoch in plan for batch in epoch for one in batch)
     labels = numpy.mean([one["label"] for epoch in plan for batch in epoch for one in batch])

@@ -2,7 +2,8 @@
 
 A line is a row: the piece, and behind tabs other words that share it. A word of data/glossary whose meaning is one English
 piece shares that piece's row, so what training learns in one language holds in all. Words with longer meanings, frequent
-strings that BERT's pieces cut into crumbs, and letters that it lacks get rows of their own, in BERT's unused rows first.
+strings that BERT's pieces cut into crumbs, and letters that it lacks get rows of their own. BERT's unused rows, and those of
+its pieces that hardly a training text has, make room for them.
 """
 
 import collections
@@ -66,10 +67,21 @@ def plain_letter(letter):
     return ord(letter) > 0x24F and not unicodedata.decomposition(letter).startswith("<")
 
 
-def build(base, texts, meanings, most):
-    """The lines in the order of their ids. `base`: BERT's lines; `most`: rows in all."""
+# Rows that stay where they are: BERT's marks, whose ids the tokenizer knows.
+FIXED = 104
+# A piece of BERT's that fewer training texts have gives its row away.
+SELDOM = 3
+
+
+def build(base, used, texts, meanings, most):
+    """The lines in the order of their ids. `base`: BERT's lines; `used`: in how many texts each occurs; `most`: rows in all."""
     words, strings, letters, endings = counts(texts)
-    known, where = set(base), {piece: at for at, piece in enumerate(base)}
+    english = {meaning for meaning in meanings.values()}
+    unused = [re.fullmatch(r"\[unused\d+\]", piece) is not None for piece in base]
+    kept = [not unused[at] and (at < FIXED or used[at] >= SELDOM or piece in english or len(piece.removeprefix("##")) == 1 and piece.isascii())
+            for at, piece in enumerate(base)]
+    where = {piece: at for at, piece in enumerate(base) if kept[at]}
+    known = set(where)
     chosen, shared = [], collections.defaultdict(list)
 
     def take(piece):
@@ -95,13 +107,11 @@ def build(base, texts, meanings, most):
             scored.append((count * (2 if foreign else 1), word))
     scored += [(count, string) for string, count in strings.items() if count >= 6 and len(string) > 1]
     scored += [(count / 2, ending) for ending, count in endings.items() if count >= 8]
-    free = [at for at, piece in enumerate(base) if re.fullmatch(r"\[unused\d+\]", piece)]
     for _, piece in sorted(scored, key=lambda pair: (-pair[0], pair[1])):
-        if len(base) - len(free) + len(chosen) >= most:
+        if sum(kept) + len(chosen) >= most:
             break
         take(piece)
-    lines, fresh = list(base), iter(chosen)
-    for at in free:
-        lines[at] = next(fresh, lines[at])
-    lines += fresh
-    return ["\t".join([line, *shared[at]]) if at in shared else line for at, line in enumerate(lines)]
+    fresh = iter(chosen)
+    lines = [piece if kept[at] else next(fresh, piece if at < FIXED else None) for at, piece in enumerate(base)]
+    lines = ["\t".join([line, *shared[at]]) if at in shared else line for at, line in enumerate(lines)]
+    return [line for line in [*lines, *fresh] if line is not None]

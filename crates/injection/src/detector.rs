@@ -15,8 +15,8 @@ use normalise::{Normalised, normalise};
 
 use crate::calibration::{Calibration, Level};
 use crate::encoder::Encoder;
-use crate::linear::{Score, Weights};
-use crate::reading::{self, Model, Reading, Spot, Task};
+use crate::linear::{self, Score, Weights};
+use crate::reading::{self, Model, Reading, Task};
 use crate::rules::RuleSet;
 use crate::tokenise::Vocabulary;
 use crate::windows::{STRIDE, WIDTH, windows};
@@ -24,6 +24,9 @@ use crate::{Budget, Channel, Finding, Judgement};
 
 /// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
 const WHOLE_BYTES: usize = 256 << 10;
+
+/// What is read again on both sides of a part of the plain form: a payload may stand in disguise with its one half only.
+const MARGIN_BYTES: usize = linear::WINDOW_BYTES;
 
 /// The weights of this binary; a test reads every one of these files, so that none can be missing or broken.
 static WEIGHTS: LazyLock<Stages> = LazyLock::new(|| Stages {
@@ -139,8 +142,17 @@ impl Detector {
     /// texts.
     pub fn windows(&self, pending: &Pending<'_>, most: usize) -> usize {
         let plain = normalise(&pending.text);
-        let plainly = if plain.changes().is_material() { self.count(&plain.text, most) } else { 0 };
-        (self.count(&pending.text, most) + plainly).min(most)
+        (self.count(&pending.text, most) + self.count_parts(&plain, most)).min(most)
+    }
+
+    /// The windows of what the plain form says otherwise, at most `most`.
+    fn count_parts(&self, plain: &Normalised<'_>, most: usize) -> usize {
+        plain
+            .material(MARGIN_BYTES)
+            .into_iter()
+            .map(|part| self.count(&plain.text[part], most))
+            .sum::<usize>()
+            .min(most)
     }
 
     /// The windows of one form, at most `most`.
@@ -156,15 +168,15 @@ impl Detector {
         let score = pending.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
         let mut judgement = Judgement { score, ..Judgement::default() };
         let plain = normalise(&pending.text);
-        let is_twice = plain.changes().is_material();
         // The plain form has its windows, up to half of what may be read; the raw text has the others.
-        let kept = if is_twice { self.count(&plain.text, budget.windows / 2) } else { 0 };
-        let first = Budget { windows: budget.windows - kept };
-        let raw = self.read_form(&pending.text, pending.channel, threshold, first);
-        let left = Budget { windows: budget.windows - (raw.windows - raw.skipped).min(budget.windows) };
+        let kept = self.count_parts(&plain, budget.windows / 2);
+        let task = |allowed| Task { text: "", channel: pending.channel, threshold, allowed, whole: None };
+        let raw = self.read_text(Task { text: &pending.text, ..task(budget.windows - kept) });
+        let left = budget.windows - raw.read().min(budget.windows);
         add(&mut judgement, raw, |span| span);
-        if is_twice {
-            let reading = self.read_form(&plain.text, pending.channel, threshold, left);
+        let parts = plain.material(MARGIN_BYTES);
+        if !parts.is_empty() {
+            let reading = self.read_parts(Task { text: &plain.text, ..task(left) }, &parts);
             add(&mut judgement, reading, |span| plain.origin(span));
         }
         judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.start.cmp(&b.span.start)));
@@ -183,13 +195,12 @@ impl Detector {
     /// [`Level`].
     pub fn uncalibrated(&self, text: &str, channel: Channel, budget: Budget) -> Uncalibrated {
         let plain = normalise(text);
-        let read = |text: &str| {
-            let reading = self.read_form(text, channel, f32::INFINITY, budget);
-            (reading.windows > 0).then_some((reading.logit, reading.windows))
-        };
-        let plainly = plain.changes().is_material().then(|| read(&plain.text)).flatten();
+        let task = |text| Task { text, channel, threshold: f32::INFINITY, allowed: budget.windows, whole: None };
+        let parts = plain.material(MARGIN_BYTES);
+        let plainly = (!parts.is_empty()).then(|| self.read_parts(task(&plain.text), &parts));
+        let forms = [Some(self.read_text(task(text))), plainly].into_iter().flatten();
         Uncalibrated {
-            forms: read(text).into_iter().chain(plainly).collect(),
+            forms: forms.filter(|form| form.windows > 0).map(|form| (form.logit, form.windows)).collect(),
             linear: self.log_odds(text, &plain, channel),
         }
     }
@@ -201,29 +212,41 @@ impl Detector {
             let score = self.stages.linear.score(text, channel);
             score.windows.iter().map(|window| window.log_odds).reduce(f32::max).unwrap_or(score.log_odds)
         };
-        let raw = worst(text);
-        if plain.changes().is_material() { raw.max(worst(&plain.text)) } else { raw }
+        plain.material(MARGIN_BYTES).into_iter().map(|part| worst(&plain.text[part])).fold(worst(text), f32::max)
     }
 
-    /// Lets the transformer read one form; where not all may be read, what the linear stage finds worst comes first.
-    fn read_form(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Reading {
-        let model = &self.stages.model;
-        let task = Task { text, channel, threshold, allowed: budget.windows, whole: None };
-        if text.len() > WHOLE_BYTES {
-            return self.read_stretches(task);
+    /// Lets the transformer read a text; where not all may be read, what the linear stage finds worst comes first.
+    fn read_text(&self, task: Task<'_>) -> Reading {
+        if task.text.len() > WHOLE_BYTES {
+            return self.read_worst(task, &[0..task.text.len()]);
         }
-        let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(text, channel));
+        let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(task.text, task.channel));
         let rank = |window: Range<usize>| {
             let first = score.windows.partition_point(|other| other.range.end <= window.start);
             let touched = score.windows[first..].iter().take_while(|other| other.range.start < window.end);
             touched.map(|other| other.log_odds).fold(f32::NEG_INFINITY, f32::max)
         };
-        reading::read(model, task, rank)
+        reading::read(&self.stages.model, task, rank)
     }
 
-    /// Reads of a very long text only what the linear stage finds worst, so that the rest is never cut into pieces.
-    fn read_stretches(&self, task: Task<'_>) -> Reading {
-        let mut worst = self.stages.linear.score(task.text, task.channel).windows;
+    /// The same for some parts of a text.
+    fn read_parts(&self, task: Task<'_>, parts: &[Range<usize>]) -> Reading {
+        match parts {
+            [part] if part.len() <= WHOLE_BYTES => {
+                self.read_text(Task { text: &task.text[part.clone()], ..task }).moved(part.start)
+            }
+            _ => self.read_worst(task, parts),
+        }
+    }
+
+    /// Reads of parts that are many or very long only what the linear stage finds worst, so that the rest is never cut into
+    /// pieces.
+    fn read_worst(&self, task: Task<'_>, parts: &[Range<usize>]) -> Reading {
+        let mut worst: Vec<linear::Window> = Vec::new();
+        for part in parts {
+            let windows = self.stages.linear.score(&task.text[part.clone()], task.channel).windows;
+            worst.extend(windows.into_iter().map(|window| window.moved(part.start)));
+        }
         let count = worst.len();
         worst.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then(a.range.start.cmp(&b.range.start)));
         worst.truncate(task.allowed);
@@ -240,13 +263,11 @@ impl Detector {
         for stretch in stretches {
             let text = &task.text[stretch.clone()];
             let part = reading::read(&self.stages.model, Task { text, allowed, whole: Some(count), ..task }, |_| 0.0);
-            allowed -= part.windows - part.skipped;
-            all.skipped -= (part.windows - part.skipped).min(all.skipped);
+            allowed -= part.read();
+            all.skipped -= part.read().min(all.skipped);
             all.score = all.score.max(part.score);
             all.logit = all.logit.max(part.logit);
-            let moved =
-                |spot: Spot| Spot { span: spot.span.start + stretch.start..spot.span.end + stretch.start, ..spot };
-            all.spots.extend(part.spots.into_iter().map(moved));
+            all.spots.extend(part.moved(stretch.start).spots);
         }
         all
     }

@@ -36,6 +36,21 @@ pub(crate) struct Reading {
     pub(crate) skipped: usize,
 }
 
+impl Reading {
+    /// Windows that were read.
+    pub(crate) fn read(&self) -> usize {
+        self.windows - self.skipped
+    }
+
+    /// The same of a text that begins at `start` of another.
+    pub(crate) fn moved(mut self, start: usize) -> Reading {
+        for spot in &mut self.spots {
+            spot.span = spot.span.start + start..spot.span.end + start;
+        }
+        self
+    }
+}
+
 thread_local! {
     /// One a thread that reads: its 1.5 MB are taken once.
     static SCRATCH: RefCell<Scratch> = RefCell::default();

@@ -66,6 +66,7 @@ pub struct Normalised<'a> {
 struct Piece {
     plain: Range<usize>,
     original: Range<usize>,
+    changes: Changes,
     /// From the last rewriting to the first.
     maps: Vec<Map>,
 }
@@ -127,6 +128,21 @@ impl Normalised<'_> {
         changes
     }
 
+    /// The parts of the plain form that say something else than the original does, with up to `margin` bytes of what
+    /// stands around them: in order, apart, on character boundaries. All else is read once for both forms.
+    pub fn material(&self, margin: usize) -> Vec<Range<usize>> {
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        for piece in self.pieces.iter().filter(|piece| piece.changes.is_material()) {
+            let start = self.text.floor_char_boundary(piece.plain.start.saturating_sub(margin));
+            let end = self.text.ceil_char_boundary(piece.plain.end + margin);
+            match parts.last_mut() {
+                Some(last) if start <= last.end => last.end = end,
+                _ => parts.push(start..end),
+            }
+        }
+        parts
+    }
+
     /// Whether the text is its own plain form.
     pub fn is_plain(&self) -> bool {
         self.changes.is_empty()
@@ -149,7 +165,8 @@ pub fn normalise(text: &str) -> Normalised<'_> {
             new.push_str(&undone.text);
             copied = end;
             plain.changes.add(undone.changes);
-            plain.pieces.push(Piece { plain: start..new.len(), original: at..end, maps: undone.maps });
+            let changed = start..new.len();
+            plain.pieces.push(Piece { plain: changed, original: at..end, changes: undone.changes, maps: undone.maps });
         }
         at = end;
     }

@@ -31,6 +31,13 @@ pub struct Window {
     pub log_odds: f32,
 }
 
+impl Window {
+    /// The same window of a text that begins at `start` of another.
+    pub(crate) fn moved(self, start: usize) -> Window {
+        Window { range: self.range.start + start..self.range.end + start, ..self }
+    }
+}
+
 /// What the linear stage says about a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
