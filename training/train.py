@@ -197,6 +197,8 @@ def main():
     parser.add_argument("--sentences", type=int, default=2000, help="sentences of clean texts put into others, an epoch")
     parser.add_argument("--times", type=int, default=2, help="how often an epoch sees each hand-written row, and each payload in a context")
     parser.add_argument("--rate", type=float, default=8e-5)
+    parser.add_argument("--words", type=float, default=0.3, help="the rate of the word table, as a share of the others'")
+    parser.add_argument("--hide", type=float, default=0.06, help="share of pieces that are hidden from a batch")
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--doubt", type=float, help="leave out attacks of doubtful sources with logits below this in the round before")
     parser.add_argument("--mine", type=int, default=0, help="feared windows of clean texts that every epoch sees besides")
@@ -242,14 +244,16 @@ def main():
     labels = numpy.mean([one["label"] for epoch in plan for batch in epoch for one in batch])
     log(f"{steps} steps, {tokens / 1e6:.2f} M tokens, {labels:.2f} attacks")
     plain = [p for name, p in model.named_parameters() if p.ndim < 2]
-    rest = [p for name, p in model.named_parameters() if p.ndim >= 2]
-    optimiser = torch.optim.AdamW([{"params": rest, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=options.rate)
+    rest = [p for name, p in model.named_parameters() if p.ndim >= 2 and name != "words.weight"]
+    # Words move slowly: one that training never sees should stay beside its synonyms.
+    optimiser = torch.optim.AdamW([{"params": rest, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0},
+                                   {"params": [model.words.weight], "weight_decay": 0.0, "lr": options.words * options.rate}], lr=options.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: min((at + 1) / (0.06 * steps), max(0.02, 1 - at / steps)))
     done, running = 0, 0.0
     for epoch in plan:
         for batch in epoch:
             model.train()
-            loss, main_loss = loss_of(model, batch, 0.02)
+            loss, main_loss = loss_of(model, batch, options.hide)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
