@@ -23,6 +23,10 @@ CHANNELS = ("system", "user", "untrusted", "output")
 
 # Windows from which on more of them take off no more: a payload must be found in a long text too.
 WINDOWS_MOST = 12
+# Within what the linear stage's log-odds count, and the weights that are tried: the one that finds most attacks at one
+# harmless text in a thousand, in a hundred and in twenty, taken together, is taken.
+LINEAR_MOST = 3.0
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4)
 # What the default threshold may cost: the share of benign texts, half of them written to be hard, and that of long clean
 # documents, that are taken for attacks.
 BENIGN = 0.05
@@ -58,9 +62,11 @@ def logits(tool, rows):
     return [json.loads(line) for line in out.splitlines()]
 
 
-def joined(forms, many):
+def joined(forms, linear, many, weight):
+    """The values that are calibrated: as `Calibration::score` in the binary joins them."""
     taken = lambda windows: many * math.log(min(windows, WINDOWS_MOST))
-    return numpy.array([max((logit - taken(windows) for logit, windows in form), default=-20.0) for form in forms])
+    highest = numpy.array([max((logit - taken(windows) for logit, windows in form), default=-20.0) for form in forms])
+    return highest + weight * numpy.clip(linear, -LINEAR_MOST, LINEAR_MOST)
 
 
 def curve(labels, values):
@@ -91,26 +97,35 @@ def main():
     channels = numpy.array([row["channel"] for row in rows])
     said = logits(options.logits, rows)
     forms = [one["forms"] for one in said]
+    linear = numpy.array([one["linear"] for one in said])
     untrusted = channels == "untrusted"
+    weights = {}
+    for weight in WEIGHTS:
+        values = joined(forms, linear, 0.5, weight)
+        found = [(values[~long & (labels == 1)] >= measure.threshold(values[~long & (labels == 0)], share)).mean() for share in SHARES]
+        print(f"linear weight {weight}: AUC {measure.auc(labels[~long], values[~long]):.4f}, recall {numpy.round(found, 3)}")
+        weights[weight] = sum(found)
+    weight = max(weights, key=weights.get)
 
     def shipped(many):
         """The threshold for untrusted text, and its recall on short texts and on long ones."""
-        values = joined(forms, many)
+        values = joined(forms, linear, many, weight)
         cut = max(measure.threshold(values[untrusted & ~long & (labels == 0)], BENIGN), measure.threshold(values[long & (labels == 0)], LONG_CLEAN))
         return cut, [(values[part & untrusted & (labels == 1)] >= cut).mean() for part in (~long, long)]
 
     tried = {many: shipped(many) for many in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
     for many, (cut, (short_recall, long_recall)) in tried.items():
-        print(f"many windows {many}: AUC {measure.auc(labels, joined(forms, many)):.4f}, untrusted at {cut:.2f}: recall {short_recall:.3f}, long {long_recall:.3f}")
+        print(f"many windows {many}: AUC {measure.auc(labels, joined(forms, linear, many, weight)):.4f}, untrusted at {cut:.2f}: recall {short_recall:.3f}, long {long_recall:.3f}")
     many = max(tried, key=lambda value: sum(tried[value][1]))
-    values = joined(forms, many)
+    values = joined(forms, linear, many, weight)
     slope, offset = curve(labels, values)
     score = lambda value: round(1 / (1 + math.exp(-(slope * value + offset))), 6)
-    linear = numpy.array([one["linear"] for one in said])
     trusted = (channels != "untrusted") & ~long
     low = float(numpy.quantile(linear[trusted & (labels == 1)], LOST))
     print(f"linear below {low:.3f}: {(linear[trusted & (labels == 0)] < low).mean():.3f} of benign rows in trusted channels are left alone")
-    made = {"many_windows": many, "windows_most": WINDOWS_MOST, "linear_low": round(low, 4)}
+    unread = float(joined(forms, linear, 0.0, 0.0)[trusted & (labels == 0) & (linear < low)].mean())
+    made = {"many_windows": many, "windows_most": WINDOWS_MOST, "linear_weight": weight, "linear_most": LINEAR_MOST,
+            "linear_low": round(low, 4), "unread": round(unread, 4)}
     for channel in CHANNELS:
         own = values[(labels == 0) & (channels == channel) & ~long]
         benign = own if len(own) >= 300 else values[(labels == 0) & ~long]

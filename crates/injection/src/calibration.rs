@@ -60,8 +60,13 @@ pub struct Calibration {
     many_windows: f64,
     /// More windows than that take off no more: else a long text would be a place to hide in.
     windows_most: usize,
+    /// How much of the linear stage's log-odds, taken within `linear_most` of zero, is added to the logit.
+    linear_weight: f64,
+    linear_most: f64,
     /// The linear stage's log-odds below which a text in a trusted channel is left alone.
     linear_low: f32,
+    /// The transformer's logit that stands for the ones of texts that it is not asked about: the mean of the harmless ones.
+    unread: f32,
     system: Curve,
     user: Curve,
     untrusted: Curve,
@@ -93,11 +98,19 @@ impl Calibration {
         }
     }
 
-    /// The score of a window's logit in a text of that many windows.
-    pub fn score(&self, channel: Channel, logit: f32, windows: usize) -> f32 {
+    /// The score of a window's logit, in a text of that many windows whose worst window has those log-odds in the linear
+    /// stage. The two err on different texts: together they rank better than the transformer alone.
+    pub fn score(&self, channel: Channel, logit: f32, windows: usize, linear: f32) -> f32 {
         let curve = self.curve(channel);
-        let logit = f64::from(logit) - self.many_windows * (windows.clamp(1, self.windows_most) as f64).ln();
+        let many = self.many_windows * (windows.clamp(1, self.windows_most) as f64).ln();
+        let linear = self.linear_weight * f64::from(linear).clamp(-self.linear_most, self.linear_most);
+        let logit = f64::from(logit) - many + linear;
         (1.0 / (1.0 + (-(curve.slope * logit + curve.offset)).exp())) as f32
+    }
+
+    /// The score of a text that the transformer is not asked about.
+    pub fn unread(&self, channel: Channel, linear: f32) -> f32 {
+        self.score(channel, self.unread, 1, linear)
     }
 
     /// The score from which a text of that channel counts as an attack at that level.

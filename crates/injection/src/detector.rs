@@ -116,7 +116,7 @@ impl Detector {
     /// The cheap stages. `threshold` is the score from which findings are reported.
     ///
     /// Sure of an attack where a rule says so; sure of none, in a channel that is trusted, where the linear stage scores
-    /// so low that hardly an attack does (`linear_low`: one in fifty of the left-out attacks). The linear stage never
+    /// so low that hardly an attack does (`linear_low`: one in fifty of the left-out attacks). The linear stage alone never
     /// convicts: what it has not seen before, it overrates.
     pub fn glance<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
         if text.trim().is_empty() {
@@ -130,10 +130,12 @@ impl Detector {
             return Glance::Sure(Judgement { score, findings: found, partly: false });
         }
         let log_odds = self.log_odds(text, &plain, channel);
-        let chance = logistic(log_odds);
-        let is_low = log_odds < self.stages.model.calibration.linear_low() && chance < threshold;
-        if channel != Channel::Untrusted && is_low {
-            return Glance::Sure(Judgement { score: score.max(chance), ..Judgement::default() });
+        let calibration = &self.stages.model.calibration;
+        if channel != Channel::Untrusted && log_odds < calibration.linear_low() {
+            let unread = calibration.unread(channel, log_odds);
+            if unread < threshold {
+                return Glance::Sure(Judgement { score: score.max(unread), ..Judgement::default() });
+            }
         }
         Glance::Unsure(Pending { text: text.into(), channel, found, log_odds })
     }
@@ -170,7 +172,14 @@ impl Detector {
         let plain = normalise(&pending.text);
         // The plain form has its windows, up to half of what may be read; the raw text has the others.
         let kept = self.count_parts(&plain, budget.windows / 2);
-        let task = |allowed| Task { text: "", channel: pending.channel, threshold, allowed, whole: None };
+        let task = |allowed| Task {
+            text: "",
+            channel: pending.channel,
+            threshold,
+            allowed,
+            linear: pending.log_odds,
+            whole: None,
+        };
         let raw = self.read_text(Task { text: &pending.text, ..task(budget.windows - kept) });
         let left = budget.windows - raw.read().min(budget.windows);
         add(&mut judgement, raw, |span| span);
@@ -195,13 +204,14 @@ impl Detector {
     /// [`Level`].
     pub fn uncalibrated(&self, text: &str, channel: Channel, budget: Budget) -> Uncalibrated {
         let plain = normalise(text);
-        let task = |text| Task { text, channel, threshold: f32::INFINITY, allowed: budget.windows, whole: None };
+        let linear = self.log_odds(text, &plain, channel);
+        let task = |text| Task { text, channel, threshold: f32::INFINITY, allowed: budget.windows, linear, whole: None };
         let parts = plain.material(MARGIN_BYTES);
         let plainly = (!parts.is_empty()).then(|| self.read_parts(task(&plain.text), &parts));
         let forms = [Some(self.read_text(task(text))), plainly].into_iter().flatten();
         Uncalibrated {
             forms: forms.filter(|form| form.windows > 0).map(|form| (form.logit, form.windows)).collect(),
-            linear: self.log_odds(text, &plain, channel),
+            linear,
         }
     }
 
@@ -296,8 +306,4 @@ fn add(judgement: &mut Judgement, reading: Reading, origin: impl Fn(Range<usize>
             None => judgement.findings.push(found),
         }
     }
-}
-
-fn logistic(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
 }

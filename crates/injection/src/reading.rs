@@ -65,13 +65,15 @@ pub(crate) struct Task<'t> {
     pub(crate) threshold: f32,
     /// Windows that may be read.
     pub(crate) allowed: usize,
+    /// What the linear stage says of the whole text.
+    pub(crate) linear: f32,
     /// Windows of the whole of which the text is a part, if it is one.
     pub(crate) whole: Option<usize>,
 }
 
 /// Reads one text: where there are more windows than allowed, those that `rank` puts first (highest).
 pub(crate) fn read(model: &Model, task: Task<'_>, rank: impl Fn(Range<usize>) -> f32) -> Reading {
-    let Task { text, channel, threshold, allowed, whole } = task;
+    let Task { text, channel, threshold, allowed, linear, whole } = task;
     let mut pieces = Vec::with_capacity(text.len().div_ceil(3));
     model.vocabulary.tokenise(text, usize::MAX, &mut pieces);
     let mut chosen: Vec<Range<usize>> = windows(pieces.len()).collect();
@@ -95,7 +97,7 @@ pub(crate) fn read(model: &Model, task: Task<'_>, rank: impl Fn(Range<usize>) ->
             ids.extend(pieces[window.clone()].iter().map(|piece| piece.id));
             ids.push(CLOSE);
             let output = model.encoder.run(scratch, &ids, Some(channel));
-            let score = model.calibration.score(channel, output.window[0], whole.unwrap_or(count));
+            let score = model.calibration.score(channel, output.window[0], whole.unwrap_or(count), linear);
             reading.score = reading.score.max(score);
             reading.logit = reading.logit.max(output.window[0]);
             if score < threshold {
