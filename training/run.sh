@@ -25,9 +25,9 @@ round() {
     "$WORK/venv/bin/python" train.py "$WORK/$1" --shared "$SHARED" --base "$BASE" --tokenise "$TOKENISE" --threads "$THREADS" "${@:2}"
 }
 
-round round1 --rate 8e-5 --seed 1
-round round2 --resume "$WORK/round1" --benign 0.5 --attacks 0.5 --doubt -1.5 --rate 8e-5 --seed 2
-round round3 --resume "$WORK/round2" --benign 0.9 --attacks 0.5 --sentences 1500 --doubt -1.5 --rate 7e-5 --seed 3
+round round1 --words 1 --rate 8e-5 --seed 1
+round round2 --resume "$WORK/round1" --benign 0.5 --attacks 0.5 --mine 2000 --doubt -1.5 --rate 8e-5 --seed 2
+round round3 --resume "$WORK/round2" --benign 0.4 --attacks 0.4 --sentences 1200 --mine 2000 --doubt -1.5 --rate 7e-5 --seed 3
 
 echo "== linear stage"
 cargo build --quiet --release --locked --package injection --example train_linear
