@@ -43,7 +43,7 @@ fn main() {
     measure("chat, 1 MB of a file that is no text", chat, &file, 10);
 
     let (memory, text) = (Memory::default(), "Please tell me about it. ".repeat(40));
-    memory.note(memory.key(Channel::User, &text, 1), 0.5);
+    memory.note(memory.key(Channel::User, &text, 1), [1, 2]);
     time(&format!("memory, a text of {} bytes recalled", text.len()), 20_000, || {
         black_box(memory.recall(memory.key(Channel::User, black_box(&text), 1)));
     });

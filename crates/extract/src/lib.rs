@@ -46,7 +46,7 @@ mod walk;
 pub use form::{FIELD_BYTES_MAX, FormReader};
 pub use lines::LINE_BYTES_MAX;
 pub use place::place;
-pub use remember::{Key, MEMORY_SLOTS, Memory};
+pub use remember::{Key, MEMORY_SLOTS, Memory, Note};
 pub use spotlight::{Spotlight, Spotlit, is_marked, spotlight};
 pub use stretch::{OVERLAP_BYTES, STRETCH_BYTES};
 pub use text::{

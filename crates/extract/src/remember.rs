@@ -1,10 +1,12 @@
 //! What was judged before: the earlier turns of a conversation come again with every request, and are read once.
 //!
+//! What a judgement is, in two numbers, is for those to say who judge: here it is a [`Note`].
+//!
 //! Promises: fixed memory; nobody ever waits; an answer is only given for the very text, channel and policy that it was
 //! noted for, as far as a keyed hash of 128 bits tells. The key is random and never leaves the process, so nobody can
 //! prepare two texts that look the same to it. What was thrown out, or was written twice at once, is read again.
 //!
-//! Each slot holds the hash mixed with the value beside the value itself (the way chess programs share their tables
+//! Each slot holds the hash mixed with the note beside the note itself (the way chess programs share their tables
 //! without locks): a slot that two threads wrote halves of fits no hash.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -12,7 +14,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use wire::channel::Channel;
 
-/// Slots of one memory by default: 1.6 MB, some hundred thousand messages of busy conversations an hour.
+/// Slots of one memory by default: 2.1 MB, some hundred thousand messages of busy conversations an hour.
 pub const MEMORY_SLOTS: usize = 64 * 1024;
 
 /// Slots that a hash may be in. The bits of one byte say which of them were used lately.
@@ -21,6 +23,9 @@ const WAYS: usize = 8;
 /// A text, its channel and the policy under which it was judged, as a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u64, u64);
+
+/// What is noted of a text.
+pub type Note = [u64; 2];
 
 /// What was judged before.
 #[derive(Debug)]
@@ -39,14 +44,11 @@ struct Set {
 struct Slot {
     first: AtomicU64,
     second: AtomicU64,
-    value: AtomicU64,
+    note: [AtomicU64; 2],
 }
 
-/// Tells a slot that holds a value from one that never did.
-const FILLED: u64 = 1 << 32;
-
 impl Memory {
-    /// A memory of at least so many slots, 25 bytes each, rounded up to a power of two.
+    /// A memory of at least so many slots, 33 bytes each, rounded up to a power of two.
     pub fn new(slots: usize) -> Memory {
         let sets = slots.div_ceil(WAYS).next_power_of_two();
         Memory { hashing: RandomState::new(), sets: (0..sets).map(|_| Set::default()).collect() }
@@ -65,20 +67,19 @@ impl Memory {
         Key(half(0), half(1))
     }
 
-    /// The score that was noted.
-    pub fn recall(&self, key: Key) -> Option<f32> {
+    /// What was noted.
+    pub fn recall(&self, key: Key) -> Option<Note> {
         let set = self.set(key);
-        let at = set.slots.iter().position(|slot| slot.read(key).is_some())?;
-        let value = set.slots[at].read(key)?;
+        let (at, note) = set.slots.iter().enumerate().find_map(|(at, slot)| Some((at, slot.read(key)?)))?;
         // Mostly it is set already, and then no other core loses the line.
         if set.used.load(Relaxed) & 1 << at == 0 {
             set.used.fetch_or(1 << at, Relaxed);
         }
-        Some(f32::from_bits(value as u32))
+        Some(note)
     }
 
-    /// Notes a score. Something that was not used lately is forgotten for it.
-    pub fn note(&self, key: Key, score: f32) {
+    /// Notes what a text came to. Something that was not used lately is forgotten for it.
+    pub fn note(&self, key: Key, note: Note) {
         let set = self.set(key);
         let present = set.slots.iter().position(|slot| slot.read(key).is_some());
         let at = present.unwrap_or_else(|| {
@@ -86,7 +87,7 @@ impl Memory {
             // All were used: all but the one that is taken now have to be used again to stay.
             if used == u8::MAX { key.1 as usize % WAYS } else { used.trailing_ones() as usize }
         });
-        set.slots[at].write(key, FILLED | u64::from(score.to_bits()));
+        set.slots[at].write(key, note);
         let others = set.used.load(Relaxed);
         let others = if others == u8::MAX { 0 } else { others };
         set.used.store(others | 1 << at, Relaxed);
@@ -104,22 +105,28 @@ impl Default for Memory {
 }
 
 impl Slot {
-    fn read(&self, key: Key) -> Option<u64> {
-        let value = self.value.load(Relaxed);
-        let is_ours = self.first.load(Relaxed) ^ value == key.0 && self.second.load(Relaxed) ^ spread(value) == key.1;
-        (is_ours && value & FILLED != 0).then_some(value)
+    fn read(&self, key: Key) -> Option<Note> {
+        let note = [self.note[0].load(Relaxed), self.note[1].load(Relaxed)];
+        let is_ours = self.first.load(Relaxed) ^ mixed(note, FIRST) == key.0
+            && self.second.load(Relaxed) ^ mixed(note, SECOND) == key.1;
+        is_ours.then_some(note)
     }
 
-    fn write(&self, key: Key, value: u64) {
-        self.value.store(value, Relaxed);
-        self.first.store(key.0 ^ value, Relaxed);
-        self.second.store(key.1 ^ spread(value), Relaxed);
+    fn write(&self, key: Key, note: Note) {
+        self.note[0].store(note[0], Relaxed);
+        self.note[1].store(note[1], Relaxed);
+        self.first.store(key.0 ^ mixed(note, FIRST), Relaxed);
+        self.second.store(key.1 ^ mixed(note, SECOND), Relaxed);
     }
 }
 
-/// A value for the second half, so that what cancels out in one half does not in the other.
-fn spread(value: u64) -> u64 {
-    value.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// Odd numbers of many bits, another pair for each half, so that what cancels out in one half does not in the other.
+const FIRST: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F];
+const SECOND: [u64; 2] = [0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB];
+
+/// A note as one number. That of an empty slot is not zero, so that it fits none but one hash of 2^128.
+fn mixed(note: Note, by: [u64; 2]) -> u64 {
+    (note[0] ^ by[1]).wrapping_mul(by[0]) ^ (note[1] ^ by[0]).wrapping_mul(by[1]).rotate_left(32)
 }
 
 #[cfg(test)]
@@ -127,14 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_score_is_recalled_for_the_very_same_only() {
+    fn a_note_is_recalled_for_the_very_same_only() {
         let memory = Memory::new(64);
         let key = memory.key(Channel::User, "hello", 1);
         assert_eq!(memory.recall(key), None);
-        memory.note(key, 0.25);
-        assert_eq!(memory.recall(key), Some(0.25));
-        memory.note(key, 0.5);
-        assert_eq!(memory.recall(key), Some(0.5));
+        for note in [[7, 9], [9, 7], [0, 0]] {
+            memory.note(key, note);
+            assert_eq!(memory.recall(key), Some(note));
+        }
         for other in [
             memory.key(Channel::Untrusted, "hello", 1),
             memory.key(Channel::User, "hello", 2),
@@ -149,13 +156,13 @@ mod tests {
     fn memory_is_fixed_and_what_is_used_stays() {
         let memory = Memory::new(1024);
         let key = |number: u32| memory.key(Channel::User, &number.to_string(), 0);
-        memory.note(key(0), 0.125);
+        memory.note(key(0), [1, 2]);
         let mut kept = 0;
         for number in 1..20_000 {
-            memory.note(key(number), 0.0);
+            memory.note(key(number), [0, 0]);
             kept += u32::from(memory.recall(key(0)).is_some());
             if memory.recall(key(0)).is_none() {
-                memory.note(key(0), 0.125);
+                memory.note(key(0), [1, 2]);
             }
         }
         assert_eq!(memory.sets.len() * WAYS, 1024);
@@ -167,7 +174,7 @@ mod tests {
     #[test]
     fn threads_never_read_what_was_not_noted() {
         let memory = Memory::new(8);
-        let score = |number: u32| number as f32 / 1_000.0;
+        let note = |number: u32| [u64::from(number), u64::from(number % 7)];
         std::thread::scope(|scope| {
             for start in 0..4 {
                 let memory = &memory;
@@ -176,9 +183,9 @@ mod tests {
                         let number = (round * 7 + start) % 97;
                         let key = memory.key(Channel::User, &number.to_string(), 0);
                         if let Some(found) = memory.recall(key) {
-                            assert_eq!(found, score(number));
+                            assert_eq!(found, note(number));
                         }
-                        memory.note(key, score(number));
+                        memory.note(key, note(number));
                     }
                 });
             }

@@ -54,6 +54,7 @@ fn metrics(gate: &Gate) -> String {
     gate.metrics.upstream_keys_open.set(i64::try_from(keys_open).unwrap_or(i64::MAX));
     let price_age_days = gate.money.prices.table().age_days(gate.clock.unix_seconds());
     gate.metrics.money.copy(&gate.money.ledger, gate.reading_on.load(Relaxed), price_age_days);
+    gate.metrics.guards.copy(gate.guards.detector().work());
     gate.metrics.guards.queue.set(i64::try_from(gate.guards.pool.waiting()).unwrap_or(i64::MAX));
     gate.metrics.text()
 }

@@ -1,11 +1,12 @@
 //! What is in the texts of a request: each is looked at, judged, told, and refused where the project says so.
 //!
-//! Promises: nothing goes on without a [`Cleared`], which only [`inspect`] makes; the cheap stages run where the request
-//! is ([`look`]), tens of microseconds a kilobyte, and what they are sure of waits for nobody; what they are unsure of is
-//! read by the threads of [`pool`], never by a worker ([`judge`]); a text that was judged before is not read again, and
-//! one that the project lets through not at all; a guard that cannot judge refuses what its channel would block, unless
-//! the project says otherwise, and is counted; the header of every answer says what came of it ([`verdict`]); no text is
-//! kept anywhere ([`tell`]).
+//! Promises: nothing goes on without a [`Cleared`], which only [`inspect`] makes; the cheap stages read every text where the
+//! request is, tens of microseconds a kilobyte, or elsewhere where that is long ([`look`], [`turns`]), and what they are sure
+//! of waits for nobody; what they are unsure of is read by the threads of [`pool`], never by a worker ([`judge`]), within a
+//! bound for each request ([`choose`]); what that leaves out passes on their word, and is said; a text that was judged before
+//! is not read again ([`remember`]), and one that the project lets through not at all; a guard that fails refuses what its
+//! channel would block, unless the project says otherwise, and is counted; the header of every answer says what came of it
+//! ([`verdict`]); no text is kept anywhere ([`tell`]).
 //!
 //! A verdict of observe changes not a byte; only a project that asks for spotlighting has its untrusted texts marked. In
 //! parallel the upstream is called while the guards read, if its answer is all that comes of the call: then that is held
@@ -14,12 +15,16 @@
 //! What somebody asks about a text beforehand goes by the same threads: [`ask`].
 
 mod ask;
+mod choose;
 mod guards;
 mod judge;
 mod look;
+mod looked;
 mod pool;
 mod reading;
+mod remember;
 mod tell;
+mod turns;
 mod verdict;
 
 use std::sync::Arc;
@@ -40,13 +45,10 @@ use crate::record::Record;
 use crate::resolve::Resolved;
 pub(crate) use ask::{QUESTION_BYTES_MAX, ask};
 pub(crate) use guards::Guards;
-use look::{Looked, look_off_thread};
-use pool::Failure;
+use looked::Looked;
+use pool::{Failure, Readings};
 use tell::Teller;
 pub(crate) use verdict::Verdict;
-
-/// Bodies from this size on are looked at off the worker's thread: up to half a millisecond of its time.
-const OFF_THREAD_BYTES: usize = 8 * 1024;
 
 /// A request that the guards let through, or whose answer waits for them. Only [`inspect`] makes one.
 pub(crate) struct Cleared {
@@ -152,16 +154,13 @@ pub(crate) async fn inspect(
         share: gate.bodies.share(),
         began: Instant::now(),
     };
-    let (mut case, mut looked) = if case.body.len() < OFF_THREAD_BYTES {
-        let looked = case.look(&prepared.kind);
-        (case, looked)
-    } else {
-        Box::pin(look_off_thread(case, prepared.kind.clone())).await
-    };
-    // The copies that wait for the transformer.
-    case.share.grow_by(looked.unsure.iter().map(|unsure| unsure.bytes as u64).sum())?;
-    let (lit, needs_reading) = (looked.lit.take(), !looked.unsure.is_empty() && !case.blocks(&looked));
-    let may_refuse = looked.unsure.iter().any(|unsure| case.mode(unsure.spot.channel) == GuardMode::Block);
+    let (mut case, mut looked) = Box::pin(look::look(case, prepared.kind.clone())).await;
+    if case.blocks(&looked) {
+        looked.leave_unsure();
+    }
+    case.share.grow_by(looked.waiting_bytes())?;
+    let (lit, needs_reading) = (looked.lit.take(), !looked.chosen.is_empty());
+    let may_refuse = looked.chosen.iter().any(|chosen| case.blocks_in(chosen.spot.channel));
     // What may not be refused waits for nobody: the model takes longer than the guards.
     let overlaps = !may_refuse || project.guards.parallel && only_answers(resolved, &prepared, &looked);
     let awaited = if needs_reading && is_upstream && overlaps {
@@ -173,7 +172,7 @@ pub(crate) async fn inspect(
     } else {
         let verdict = match needs_reading {
             true => Box::pin(case.judge(looked)).await,
-            false => case.ruled(looked, Ok(Vec::new())).await,
+            false => case.ruled(looked, Readings::default()).await,
         };
         record.rule(&verdict)?;
         None
@@ -211,16 +210,13 @@ fn only_answers(resolved: &Resolved<'_>, prepared: &Prepared, looked: &Looked) -
 }
 
 impl Case {
-    /// What the project says about a channel.
-    fn mode(&self, channel: Channel) -> GuardMode {
-        self.project.guards.channel(channel).mode
+    /// Whether what is found in a channel is refused.
+    fn blocks_in(&self, channel: Channel) -> bool {
+        self.project.guards.channel(channel).mode == GuardMode::Block
     }
 
     /// Whether what is sure is enough to refuse the request.
     fn blocks(&self, looked: &Looked) -> bool {
-        looked
-            .judged
-            .iter()
-            .any(|(spot, reading)| !reading.found.is_empty() && self.mode(spot.channel) == GuardMode::Block)
+        looked.judged.iter().any(|(spot, _)| self.blocks_in(spot.channel))
     }
 }

@@ -91,11 +91,12 @@ impl Default for Limits {
 pub struct GuardLimits {
     /// Threads that the transformer runs on.
     pub threads: usize,
-    /// Texts that wait for it; of each project half at most. Above it a request cannot be judged.
+    /// Texts, or several short ones together, that wait for it; of each project half at most. Above it a request cannot be judged.
     pub queue_max: usize,
     /// Their bytes, likewise.
     pub queue_bytes_max: usize,
-    /// Windows of 128 tokens that are read of one request; the rest is left to the cheap stages.
+    /// Windows of 128 tokens that are read of one request, shorter ones charged by length; the rest is left to the cheap
+    /// stages.
     pub windows_max: usize,
     /// Judgements of texts that are remembered; the oldest go.
     pub remembered_max: usize,
@@ -114,9 +115,9 @@ impl Default for GuardLimits {
             queue_max: 1_024,
             // Twice the largest JSON body, and some.
             queue_bytes_max: 64 * 1024 * 1024,
-            // Half a second of one thread, and some six thousand words.
+            // Half a second of one thread: some six thousand words, or 512 short messages.
             windows_max: 64,
-            // 1.6 MB.
+            // 2.1 MB.
             remembered_max: extract::MEMORY_SLOTS,
             read_time_max: Duration::from_secs(10),
             // Five windows: what most requests need, and less than anybody notices beside the model's time.

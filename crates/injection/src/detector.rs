@@ -4,6 +4,7 @@
 //! where they say the same; spans are of the original; time and memory are linear in the text, the transformer's part
 //! bounded by [`Budget`]; no panic on any text; no I/O.
 
+mod extent;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,7 @@ use crate::linear::{self, Score, Weights};
 use crate::reading::{self, Model, Reading, Task};
 use crate::rules::RuleSet;
 use crate::tokenise::Vocabulary;
-use crate::windows::{STRIDE, WIDTH, windows};
+use crate::work::Work;
 use crate::{Budget, Channel, Finding, Judgement};
 
 /// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
@@ -43,6 +44,7 @@ static WEIGHTS: LazyLock<Stages> = LazyLock::new(|| Stages {
 static EMBEDDED: LazyLock<Detector> = LazyLock::new(|| Detector {
     stages: &WEIGHTS,
     rules: Arc::new(RuleSet::parse(crate::rules::DEFAULT).expect("a test reads the default rules")),
+    work: Arc::default(),
 });
 
 /// What the cheap stages (normalising, rules, linear) found, in tens of microseconds a kilobyte.
@@ -94,6 +96,8 @@ struct Stages {
 pub struct Detector {
     stages: &'static Stages,
     rules: Arc<RuleSet>,
+    /// Shared with those that have other rules.
+    work: Arc<Work>,
 }
 
 impl Detector {
@@ -105,7 +109,12 @@ impl Detector {
 
     /// The same with other rules. Cheap: weights are shared.
     pub fn with_rules(&self, rules: RuleSet) -> Detector {
-        Detector { stages: self.stages, rules: Arc::new(rules) }
+        Detector { rules: Arc::new(rules), ..self.clone() }
+    }
+
+    /// What it has done so far, whatever its rules were.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     /// The score from which a text of that channel counts as an attack at that level.
@@ -119,6 +128,7 @@ impl Detector {
     /// so low that hardly an attack does (`linear_low`: one in fifty of the left-out attacks). The linear stage alone never
     /// convicts: what it has not seen before, it overrates.
     pub fn glance<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
+        self.work.glanced();
         if text.trim().is_empty() {
             return Glance::Sure(Judgement::default());
         }
@@ -140,38 +150,13 @@ impl Detector {
         Glance::Unsure(Pending { text: text.into(), channel, found, log_odds })
     }
 
-    /// The windows of a text, of both forms where both are read, at most `most`: by them a [`Budget`] is shared among
-    /// texts.
-    pub fn windows(&self, pending: &Pending<'_>, most: usize) -> usize {
-        let plain = normalise(&pending.text);
-        (self.count(&pending.text, most) + self.count_parts(&plain, most)).min(most)
-    }
-
-    /// The windows of what the plain form says otherwise, at most `most`.
-    fn count_parts(&self, plain: &Normalised<'_>, most: usize) -> usize {
-        plain
-            .material(MARGIN_BYTES)
-            .into_iter()
-            .map(|part| self.count(&plain.text[part], most))
-            .sum::<usize>()
-            .min(most)
-    }
-
-    /// The windows of one form, at most `most`.
-    fn count(&self, text: &str, most: usize) -> usize {
-        let mut pieces = Vec::new();
-        let limit = WIDTH.saturating_add(most.saturating_mul(STRIDE));
-        self.stages.model.vocabulary.tokenise(text, limit, &mut pieces);
-        windows(pieces.len()).len().min(most)
-    }
-
     /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.
     pub fn read(&self, pending: &Pending<'_>, threshold: f32, budget: Budget) -> Judgement {
         let score = pending.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
         let mut judgement = Judgement { score, ..Judgement::default() };
         let plain = normalise(&pending.text);
         // The plain form has its windows, up to half of what may be read; the raw text has the others.
-        let kept = self.count_parts(&plain, budget.windows / 2);
+        let kept = self.extent_of_parts(&plain, budget.windows / 2).windows;
         let task = |allowed| Task {
             text: "",
             channel: pending.channel,
@@ -182,10 +167,12 @@ impl Detector {
         };
         let raw = self.read_text(Task { text: &pending.text, ..task(budget.windows - kept) });
         let left = budget.windows - raw.read().min(budget.windows);
+        self.work.read(raw.read());
         add(&mut judgement, raw, |span| span);
         let parts = plain.material(MARGIN_BYTES);
         if !parts.is_empty() {
             let reading = self.read_parts(Task { text: &plain.text, ..task(left) }, &parts);
+            self.work.read(reading.read());
             add(&mut judgement, reading, |span| plain.origin(span));
         }
         judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.start.cmp(&b.span.start)));
@@ -205,7 +192,8 @@ impl Detector {
     pub fn uncalibrated(&self, text: &str, channel: Channel, budget: Budget) -> Uncalibrated {
         let plain = normalise(text);
         let linear = self.log_odds(text, &plain, channel);
-        let task = |text| Task { text, channel, threshold: f32::INFINITY, allowed: budget.windows, linear, whole: None };
+        let task =
+            |text| Task { text, channel, threshold: f32::INFINITY, allowed: budget.windows, linear, whole: None };
         let parts = plain.material(MARGIN_BYTES);
         let plainly = (!parts.is_empty()).then(|| self.read_parts(task(&plain.text), &parts));
         let forms = [Some(self.read_text(task(text))), plainly].into_iter().flatten();

@@ -11,12 +11,14 @@ mod reading;
 pub mod rules;
 pub mod tokenise;
 mod windows;
+mod work;
 
 use std::ops::Range;
 
 pub use calibration::Level;
 pub use detector::{Detector, Glance, Pending};
 pub use wire::channel::Channel;
+pub use work::Work;
 
 /// What an attack tries to do, in the words of the training data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,4 +62,13 @@ pub struct Judgement {
 pub struct Budget {
     /// Windows of 128 tokens; those that the linear stage finds worst come first.
     pub windows: usize,
+}
+
+/// What it takes the transformer to read a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Windows.
+    pub windows: usize,
+    /// Pieces of the longest one, at most 128, which its time follows: a text that fits is read as it is, without padding.
+    pub pieces: usize,
 }

@@ -3,22 +3,21 @@
 //! Takes and gives what a line of `sallyport inspect --jsonl` does. Promises: bounded like every text of a request, and by
 //! the same queue; nothing is kept or told, whatever is found.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use injection::{Channel, Glance, Pending};
+use injection::{Channel, Glance};
 use serde_json::json;
 use store::{ProjectId, Threshold};
 use wire::json::{Kind, TopLevel};
 use wire::refusal::{Reason, Refusal};
 
-use super::OFF_THREAD_BYTES;
 use super::guards::score;
 use super::pool::{Failure, Task};
 use super::reading::{Found, Reading, kind_word};
+use super::turns::OFF_THREAD_BYTES;
 use super::verdict::unjudged;
 use crate::answer::Answer;
 use crate::gate::Gate;
@@ -92,17 +91,14 @@ async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f3
         Glance::Sure(judgement) => Ok(Reading::of(&text, judgement)),
         Glance::Unsure(pending) => Err(pending.into_owned()),
     };
-    let read = move |pending: &Pending<'_>| vec![Reading::read(&detector, pending, threshold, windows)];
-    let read: Box<dyn FnOnce() -> Vec<Reading> + Send> = if bytes < OFF_THREAD_BYTES {
-        match catch_unwind(AssertUnwindSafe(look)).map_err(|_| Failure::Failed)? {
-            Ok(reading) => return Ok(reading),
-            Err(pending) => Box::new(move || read(&pending)),
-        }
-    } else {
-        Box::new(move || look().map_or_else(|pending| read(&pending), |reading| vec![reading]))
+    let pending = match guards.turns.run(bytes, look).await {
+        Some(Ok(reading)) => return Ok(reading),
+        Some(Err(pending)) => pending,
+        None => return Err(Failure::Failed),
     };
-    let readings = guards.pool.submit(whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await?;
-    Ok(readings.into_iter().next().unwrap_or_default())
+    let read = Box::new(move || vec![Reading::read(&detector, &pending, threshold, windows)]);
+    let readings = guards.pool.submit(whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await;
+    Ok(readings.whole()?.into_iter().next().unwrap_or_default())
 }
 
 /// Reads a question where a long one keeps no other request waiting.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use arc_swap::ArcSwap;
-use extract::Memory;
+use extract::{Key, Memory};
 use injection::{Channel, Detector, Level};
 use store::{ProjectId, Threshold};
-use tokio::sync::Semaphore;
 
 use super::pool::{Pool, Room};
+use super::remember::Known;
+use super::turns::Turns;
 use crate::settings::GuardLimits;
 
 /// The guards of a process.
@@ -19,10 +20,10 @@ pub(crate) struct Guards {
     /// How many detectors there were before it.
     version: AtomicU64,
     pub(crate) pool: Pool,
-    /// Scores of texts that were judged before.
-    pub(crate) memory: Memory,
-    /// Turns of bodies that are looked at off the workers: one for each core.
-    pub(super) looks: Arc<Semaphore>,
+    /// What texts that were judged before came to.
+    memory: Memory,
+    /// Turns of what is looked at off the workers: one for each core.
+    pub(super) turns: Turns,
     hashing: RandomState,
     pub(crate) limits: GuardLimits,
 }
@@ -40,7 +41,7 @@ impl Guards {
             version: AtomicU64::new(0),
             pool: Pool::start(limits.threads, room)?,
             memory: Memory::new(limits.remembered_max),
-            looks: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
             hashing: RandomState::new(),
             limits: limits.clone(),
         })
@@ -57,6 +58,21 @@ impl Guards {
         // Behind the swap, and read in front of the detector: what the one before said is never noted under the next
         // version.
         self.version.fetch_add(1, SeqCst);
+    }
+
+    /// What a text is remembered by.
+    pub(super) fn key(&self, channel: Channel, text: &str, generation: u64) -> Key {
+        self.memory.key(channel, text, generation)
+    }
+
+    /// What is remembered of a text.
+    pub(super) fn recall(&self, key: Key) -> Option<Known> {
+        self.memory.recall(key).map(Known::of)
+    }
+
+    /// Remembers what a text came to.
+    pub(super) fn remember(&self, key: Key, known: Known) {
+        self.memory.note(key, known.note());
     }
 
     /// What a remembered score depends on beside its text: the detector; and what one project's texts came to tells

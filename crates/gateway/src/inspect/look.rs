@@ -1,207 +1,53 @@
-//! The cheap stages: every text is found, and looked at for tens of microseconds a kilobyte.
+//! The cheap stages: every text is found, and looked at for tens of microseconds a kilobyte; what the transformer should
+//! read is chosen.
 //!
-//! Promise: a detector that panics costs the request its verdict, not the worker its life.
+//! Promises: whatever the transformer comes to read, every text was looked at; a detector that panics costs the request
+//! its verdict, not the worker its life.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use extract::{Extracted, FormReader, Key, Medium, Text, Unseen, UnseenSet, is_marked, spotlight};
-use injection::{Channel, Glance, Pending};
+use extract::{Extracted, FormReader, Text, Unseen, UnseenSet, is_marked, spotlight};
+use injection::{Channel, Extent, Glance};
 use store::{GuardMode, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 
 use super::Case;
+use super::choose::{Candidates, cost_of, share};
 use super::guards::score;
-use super::pool::Failure;
+use super::looked::{ByChannel, Chosen, Looked, Spot, Unsure};
 use super::reading::{Reading, hash};
-use super::verdict::Verdict;
+use super::remember::Known;
 use crate::prepare::BodyKind;
 
 /// A form is walked in pieces of this size, so that its texts are looked at as they are found.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Where a text stands, and whose it is.
-pub(super) struct Spot {
-    pub(super) channel: Channel,
-    pub(super) at: usize,
-    pub(super) part: Option<Arc<str>>,
-}
-
-/// A text that the transformer has to read.
-pub(super) struct Unsure {
-    pub(super) spot: Spot,
-    /// `None` once it is on its way to the threads.
-    pub(super) pending: Option<Pending<'static>>,
-    /// Of its text.
-    pub(super) bytes: usize,
-    /// Windows that it takes to read it whole, or all that a request has.
-    pub(super) windows: usize,
-    /// Whether there was no window left for it.
-    pub(super) is_unread: bool,
-    /// In millionths.
-    pub(super) threshold: u32,
-    /// What it is remembered by.
-    pub(super) key: Key,
-    /// What it is remembered by if parts of it were left to the cheap stages.
-    pub(super) partly_key: Key,
-    /// Whether it was read so before. Then others come first.
-    pub(super) was_read: bool,
-}
-
-/// What the cheap stages saw.
-#[derive(Default)]
-pub(super) struct Looked {
-    /// What they are sure of, as far as there is something to say about it.
-    pub(super) judged: Vec<(Spot, Reading)>,
-    pub(super) unsure: Vec<Unsure>,
-    pub(super) media: Vec<Medium>,
-    pub(super) unseen: UnseenSet,
-    pub(super) unknown: Vec<String>,
-    pub(super) unknown_more: usize,
-    pub(super) has_unread_parts: bool,
-    pub(super) failure: Option<Failure>,
-    /// The body with its untrusted texts marked, where the project asks for that.
-    pub(super) lit: Option<Vec<u8>>,
-    /// Whether they were to be marked and are not: see [`Case::is_kept`].
-    pub(super) unmarked: bool,
-}
-
-impl Looked {
-    fn failed() -> Looked {
-        Looked { failure: Some(Failure::Failed), ..Looked::default() }
-    }
-
-    /// What is known of the verdict before the transformer has read.
-    pub(super) fn early(&self) -> Verdict {
-        Verdict {
-            media: self.media.clone(),
-            has_unread_parts: self.has_unread_parts,
-            unseen: self.unseen,
-            unknown: self.unknown.clone(),
-            unknown_more: self.unknown_more,
-            is_pending: true,
-            ..Verdict::default()
-        }
-    }
-
-    /// Keeps what there is something to say about.
-    pub(super) fn note(&mut self, spot: Spot, reading: Reading) {
-        if !reading.found.is_empty() || reading.partly {
-            self.judged.push((spot, reading));
-        }
-    }
-}
-
-/// The same on a thread where a long body keeps no other request waiting, as many at once as there are cores.
-pub(super) async fn look_off_thread(case: Case, kind: BodyKind) -> (Case, Looked) {
-    // Kept by the look itself, which goes on when its caller leaves. Nobody closes it.
-    let turn = Arc::clone(&case.gate.guards.looks).acquire_owned().await;
+/// Looks at a request where it keeps no other waiting.
+pub(super) async fn look(case: Case, kind: BodyKind) -> (Case, Looked) {
     let case = Arc::new(case);
     let looking = Arc::clone(&case);
-    let look = move || {
-        let _turn = turn;
-        looking.look(&kind)
-    };
-    let looked = tokio::task::spawn_blocking(look).await;
-    let looked = looked.unwrap_or_else(|_| Looked::failed());
-    (Arc::into_inner(case).expect("the look is over, and had the only other copy"), looked)
+    let looked = case.gate.guards.turns.run(case.body.len(), move || looking.look(&kind)).await;
+    let case = Arc::into_inner(case).expect("the look is over, and had the only other copy");
+    (case, looked.unwrap_or_else(Looked::failed))
 }
 
 impl Case {
     /// What the cheap stages see.
-    pub(super) fn look(&self, kind: &BodyKind) -> Looked {
+    fn look(&self, kind: &BodyKind) -> Looked {
         let look = || match kind {
             BodyKind::Nothing => Looked::default(),
-            BodyKind::Json => self.look_at_json(),
-            BodyKind::Form(content_type) => self.look_at_form(content_type).unwrap_or_else(|_| Looked::failed()),
+            BodyKind::Json => Look::at(self).json(),
+            BodyKind::Form(content_type) => Look::at(self).form(content_type).unwrap_or_else(|_| Looked::failed()),
             BodyKind::Unread => Looked { has_unread_parts: true, ..Looked::default() },
         };
         catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| Looked::failed())
     }
 
-    fn look_at_json(&self) -> Looked {
-        // It was read before by the same reader.
-        let Ok(extracted) = extract::extract(self.teller.endpoint, &self.body) else { return Looked::failed() };
-        let is_wanted = self.project.guards.spotlight != Spotlight::Off;
-        let mut looked = Looked::default();
-        if is_wanted && self.is_kept(extracted.unseen) {
-            looked.unmarked = extracted.texts.iter().any(is_marked);
-        } else {
-            looked.lit = self.lit(&extracted);
-        }
-        self.look_at(extracted, &mut looked);
-        looked
-    }
-
-    fn look_at_form(&self, content_type: &str) -> Result<Looked, MultipartError> {
-        let (mut looked, mut events) = (Looked::default(), Vec::new());
-        let (mut parser, mut form) = (Parser::new(&boundary(content_type)?), FormReader::new(self.teller.endpoint));
-        let mut rest = self.body.clone();
-        while !rest.is_empty() {
-            parser.push(&rest.split_to(rest.len().min(PIECE_BYTES)), &mut events)?;
-            for event in events.drain(..) {
-                match event {
-                    Event::Begin(part) => form.begin(&part.name, part.file_name.as_deref()),
-                    Event::Data(data) => form.data(&data),
-                    Event::End => form.end(),
-                }
-            }
-            form.drain().into_iter().for_each(|text| self.look_at_text(text, &mut looked));
-        }
-        self.look_at(form.finish(), &mut looked);
-        Ok(looked)
-    }
-
-    fn look_at(&self, extracted: Extracted<'_>, looked: &mut Looked) {
-        looked.media = extracted.media().collect();
-        looked.unseen = extracted.unseen;
-        looked.unknown_more = extracted.unknown_count.saturating_sub(extracted.unknown_fields.len());
-        looked.unknown = extracted.unknown_fields;
-        extracted.texts.into_iter().for_each(|text| self.look_at_text(text, looked));
-    }
-
-    fn look_at_text(&self, text: Text<'_>, looked: &mut Looked) {
-        let (guard, channel) = (self.project.guards.channel(text.channel), text.channel);
-        if guard.mode == GuardMode::Off || text.text.is_empty() {
-            return;
-        }
-        if let Some(by) = self.judged_by(text, guard.threshold, looked) {
-            self.gate.metrics.guards.texts(channel.as_str(), by, 1);
-        }
-    }
-
-    /// Looks at one text; how it was judged, if it was.
-    fn judged_by(&self, text: Text<'_>, threshold: Threshold, looked: &mut Looked) -> Option<&'static str> {
-        let (guards, channel) = (&self.gate.guards, text.channel);
-        let settings = &self.project.guards;
-        if !settings.allow.is_empty() && settings.allows(channel, hash(&text.text)) {
-            return Some("allowed");
-        }
-        let threshold = guards.threshold(threshold, channel);
-        let key = guards.memory.key(channel, &text.text, self.generation);
-        // What was found is read again: somebody wants to know where.
-        if guards.memory.recall(key).is_some_and(|known| known < score(threshold)) {
-            return Some("remembered");
-        }
-        let spot = Spot { channel, at: text.at.start, part: text.part };
-        match self.detector.glance(&text.text, channel, score(threshold)) {
-            Glance::Sure(judgement) => {
-                guards.memory.note(key, judgement.score);
-                looked.note(spot, Reading::of(&text.text, judgement));
-                Some("glanced")
-            }
-            Glance::Unsure(pending) => {
-                let (windows, bytes) = (self.detector.windows(&pending, guards.limits.windows_max), text.text.len());
-                let pending = Some(pending.into_owned());
-                let partly_key = guards.memory.key(channel, &text.text, !self.generation);
-                let was_read = guards.memory.recall(partly_key).is_some_and(|known| known < score(threshold));
-                let is_unread = false;
-                let unsure = Unsure { spot, pending, bytes, windows, is_unread, threshold, key, partly_key, was_read };
-                looked.unsure.push(unsure);
-                None
-            }
-        }
+    /// How many windows may be read of a request.
+    fn windows_max(&self) -> usize {
+        self.gate.guards.limits.windows_max
     }
 
     /// Whether the provider keeps the request's texts, to show them later or to go on from them: marks would be kept,
@@ -228,4 +74,150 @@ impl Case {
         let lit = spotlight(self.teller.endpoint, &self.body, &extracted.texts, how, u64::from_le_bytes(random));
         lit.map(|lit| lit.body)
     }
+}
+
+/// A look at a request, under way.
+struct Look<'c> {
+    case: &'c Case,
+    looked: Looked,
+    candidates: Candidates<Unsure>,
+    /// How many texts came of which some was read before, and how many of them are read again.
+    again: ByChannel<usize>,
+}
+
+impl Look<'_> {
+    fn at(case: &Case) -> Look<'_> {
+        let candidates = Candidates::new(case.windows_max());
+        Look { case, looked: Looked::default(), candidates, again: ByChannel::default() }
+    }
+
+    fn json(mut self) -> Looked {
+        let case = self.case;
+        // It was read before by the same reader.
+        let Ok(extracted) = extract::extract(case.teller.endpoint, &case.body) else { return Looked::failed() };
+        let is_wanted = case.project.guards.spotlight != Spotlight::Off;
+        if is_wanted && case.is_kept(extracted.unseen) {
+            self.looked.unmarked = extracted.texts.iter().any(is_marked);
+        } else {
+            self.looked.lit = case.lit(&extracted);
+        }
+        self.all(extracted);
+        self.end()
+    }
+
+    fn form(mut self, content_type: &str) -> Result<Looked, MultipartError> {
+        let mut events = Vec::new();
+        let (mut parser, mut form) =
+            (Parser::new(&boundary(content_type)?), FormReader::new(self.case.teller.endpoint));
+        let mut rest = self.case.body.clone();
+        while !rest.is_empty() {
+            parser.push(&rest.split_to(rest.len().min(PIECE_BYTES)), &mut events)?;
+            for event in events.drain(..) {
+                match event {
+                    Event::Begin(part) => form.begin(&part.name, part.file_name.as_deref()),
+                    Event::Data(data) => form.data(&data),
+                    Event::End => form.end(),
+                }
+            }
+            form.drain().into_iter().for_each(|text| self.text(text));
+        }
+        self.all(form.finish());
+        Ok(self.end())
+    }
+
+    fn all(&mut self, extracted: Extracted<'_>) {
+        let looked = &mut self.looked;
+        looked.media = extracted.media().collect();
+        looked.unseen = extracted.unseen;
+        looked.unknown_more = extracted.unknown_count.saturating_sub(extracted.unknown_fields.len());
+        looked.unknown = extracted.unknown_fields;
+        extracted.texts.into_iter().for_each(|text| self.text(text));
+    }
+
+    fn text(&mut self, text: Text<'_>) {
+        let (guard, channel) = (self.case.project.guards.channel(text.channel), text.channel);
+        if guard.mode == GuardMode::Off || text.text.is_empty() {
+            return;
+        }
+        if let Some(by) = self.judged_by(text, guard.threshold) {
+            self.case.gate.metrics.guards.texts(channel.as_str(), by, 1);
+        }
+    }
+
+    /// Looks at one text; how it was judged, if it was.
+    fn judged_by(&mut self, text: Text<'_>, threshold: Threshold) -> Option<&'static str> {
+        let (guards, settings, channel) = (&self.case.gate.guards, &self.case.project.guards, text.channel);
+        if !settings.allow.is_empty() && settings.allows(channel, hash(&text.text)) {
+            return Some("allowed");
+        }
+        let threshold = guards.threshold(threshold, channel);
+        let key = guards.key(channel, &text.text, self.case.generation);
+        let spot = Spot { channel, at: text.at.start, part: text.part };
+        let mut read_before = 0;
+        if let Some(known) = guards.recall(key)
+            && let Some(reading) = known.reading(&text.text, score(threshold))
+        {
+            if !self.is_worth_more(&reading, known.windows) {
+                self.looked.note(spot, reading);
+                return Some("remembered");
+            }
+            read_before = known.windows;
+        }
+        match self.case.detector.glance(&text.text, channel, score(threshold)) {
+            Glance::Sure(judgement) => {
+                // What a rule finds depends on the threshold: see `remember`.
+                if judgement.findings.is_empty() {
+                    guards.remember(key, Known::glanced(judgement.score));
+                }
+                self.looked.note(spot, Reading::of(&text.text, judgement));
+                Some("glanced")
+            }
+            Glance::Unsure(pending) => {
+                let (rank, pending) = (pending.rank(), pending.into_owned());
+                self.again[channel as usize] += usize::from(read_before > 0);
+                let unsure = Unsure { spot, pending, threshold, key, read_before };
+                self.candidates.add(unsure, channel, rank, read_before > 0);
+                None
+            }
+        }
+    }
+
+    /// Whether a text of which parts were left before may now be read as far again, at least. So a long one is read on
+    /// where there is room, and not anew in every turn.
+    fn is_worth_more(&self, reading: &Reading, read_before: usize) -> bool {
+        reading.partly && reading.found.is_empty() && is_further(self.case.windows_max(), read_before)
+    }
+
+    /// Chooses what the transformer reads.
+    fn end(mut self) -> Looked {
+        let (case, looked) = (self.case, &mut self.looked);
+        let windows_max = case.windows_max();
+        for channel in Channel::ALL {
+            looked.unread[channel as usize] = self.candidates.came(channel) - self.again[channel as usize];
+        }
+        let texts = self.candidates.into_order();
+        let extents: Vec<Extent> =
+            texts.iter().map(|unsure| case.detector.extent(&unsure.pending, windows_max)).collect();
+        let shares = share(windows_max, &extents);
+        for ((unsure, extent), windows) in texts.into_iter().zip(extents).zip(shares) {
+            let Unsure { spot, pending, threshold, key, read_before } = unsure;
+            if windows == 0 || !is_further(windows, read_before) {
+                continue;
+            }
+            let left = if read_before > 0 { &mut self.again } else { &mut looked.unread };
+            left[spot.channel as usize] -= 1;
+            let (pending, cost) = (Some(pending), cost_of(extent, windows));
+            looked.chosen.push(Chosen { spot, pending, threshold, key, windows, cost, task: 0 });
+        }
+        for (channel, left) in Channel::ALL.into_iter().zip(self.again) {
+            looked.partly |= left > 0;
+            case.gate.metrics.guards.texts(channel.as_str(), "remembered", left as u64);
+        }
+        self.looked
+    }
+}
+
+/// Whether reading so many windows of a text is worth it where so many were read before.
+fn is_further(windows: usize, before: usize) -> bool {
+    windows >= before.saturating_mul(2)
 }

@@ -1,8 +1,9 @@
 //! The threads that read what the cheap stages are unsure of: milliseconds a text, never on a worker.
 //!
 //! Promises: what waits is bounded in number and bytes, and no project has more than half of either, so that one alone
-//! cannot keep the others out; projects take turns, text by text; a text that panics the detector costs its request its
-//! verdict and nobody else anything; what nobody waits for any more is not read.
+//! cannot keep the others out; projects take turns, task by task, of about a window or a text; a text that panics the
+//! detector costs its request its verdict and nobody else anything; what was read before something failed or took too long
+//! is given; what nobody waits for any more is not read.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +38,7 @@ impl Failure {
     }
 }
 
-/// One text to be read, or several that take next to no time.
+/// One text to be read, or several short ones.
 pub(crate) struct Task {
     /// Their length.
     pub(crate) bytes: usize,
@@ -68,7 +69,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    /// Projects with waiting texts, the next one first.
+    /// Projects with waiting tasks, the next one first.
     turns: VecDeque<ProjectId>,
     waiting: HashMap<ProjectId, Line>,
     texts: usize,
@@ -91,28 +92,60 @@ struct Unit {
 
 /// The texts of one request.
 struct Batch {
+    readings: Arc<Mutex<Vec<Vec<Reading>>>>,
     state: Mutex<BatchState>,
 }
 
 struct BatchState {
-    readings: Vec<Vec<Reading>>,
     left: usize,
-    /// `None` once there is an answer.
-    sender: Option<oneshot::Sender<Result<Vec<Reading>, Failure>>>,
+    /// `None` once it is over.
+    sender: Option<oneshot::Sender<Result<(), Failure>>>,
 }
 
 /// Readings on their way. Dropped, they are not read.
-pub(crate) struct Awaited(oneshot::Receiver<Result<Vec<Reading>, Failure>>);
+pub(crate) struct Awaited {
+    over: oneshot::Receiver<Result<(), Failure>>,
+    readings: Arc<Mutex<Vec<Vec<Reading>>>>,
+}
+
+/// What was read, and why not all.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Readings {
+    /// By task, in their order; nothing of a task that was not read.
+    pub(crate) read: Vec<Vec<Reading>>,
+    pub(crate) failure: Option<Failure>,
+}
 
 impl Awaited {
-    /// The readings, in the order of the tasks, if they come within a time.
-    pub(crate) async fn within(self, time: Duration) -> Result<Vec<Reading>, Failure> {
-        match tokio::time::timeout(time, self.0).await {
-            Ok(Ok(readings)) => readings,
+    /// What is read within a time.
+    pub(crate) async fn within(self, time: Duration) -> Readings {
+        let failure = match tokio::time::timeout(time, self.over).await {
+            Ok(Ok(over)) => over.err(),
             // The pool was stopped under it.
-            Ok(Err(_)) => Err(Failure::Failed),
-            Err(_) => Err(Failure::Late),
+            Ok(Err(_)) => Some(Failure::Failed),
+            Err(_) => Some(Failure::Late),
+        };
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        Readings { read: std::mem::take(&mut *readings), failure }
+    }
+}
+
+impl Readings {
+    /// Every reading, in the order of the texts.
+    ///
+    /// # Errors
+    /// Where not all were read.
+    pub(crate) fn whole(self) -> Result<Vec<Reading>, Failure> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.read.into_iter().flatten().collect()),
         }
+    }
+}
+
+impl From<Failure> for Readings {
+    fn from(failure: Failure) -> Readings {
+        Readings { read: Vec::new(), failure: Some(failure) }
     }
 }
 
@@ -131,18 +164,19 @@ impl Pool {
         Ok(Pool { shared, threads })
     }
 
-    /// Has texts of a project read, all or none of them.
+    /// Has texts of a project read, all or none of them, the first tasks first.
     ///
     /// # Errors
     /// [`Failure::Overloaded`] where there is no room for them.
     pub(crate) fn submit(&self, project: &ProjectId, tasks: Vec<Task>) -> Result<Awaited, Failure> {
         let (sender, receiver) = oneshot::channel();
         let (count, bytes) = (tasks.len(), tasks.iter().map(|task| task.bytes).sum::<usize>());
-        let readings = std::iter::repeat_with(Vec::new).take(count).collect();
-        let batch = Arc::new(Batch { state: Mutex::new(BatchState { readings, left: count, sender: Some(sender) }) });
+        let readings = Arc::new(Mutex::new(vec![Vec::new(); count]));
+        let awaited = Awaited { over: receiver, readings: Arc::clone(&readings) };
+        let batch = Arc::new(Batch { readings, state: Mutex::new(BatchState { left: count, sender: Some(sender) }) });
         if count == 0 {
-            batch.answer(Ok(Vec::new()));
-            return Ok(Awaited(receiver));
+            batch.end(Ok(()));
+            return Ok(awaited);
         }
         let mut queue = self.shared.queue();
         let room = self.shared.room;
@@ -163,10 +197,10 @@ impl Pool {
         } else {
             self.shared.wake.notify_all()
         }
-        Ok(Awaited(receiver))
+        Ok(awaited)
     }
 
-    /// Texts that wait.
+    /// Tasks that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.queue().texts
     }
@@ -196,7 +230,7 @@ impl Shared {
             }
             match catch_unwind(AssertUnwindSafe(task.read)) {
                 Ok(readings) => batch.put(at, readings),
-                Err(_) => batch.answer(Err(Failure::Failed)),
+                Err(_) => batch.end(Err(Failure::Failed)),
             }
         }
     }
@@ -261,20 +295,23 @@ impl Batch {
     }
 
     fn put(&self, at: usize, readings: Vec<Reading>) {
+        // Whoever waited may have taken what there was.
+        if let Some(place) = self.readings.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
+            *place = readings;
+        }
         let mut state = self.state();
-        state.readings[at] = readings;
         state.left -= 1;
-        if state.left == 0 {
-            let readings = std::mem::take(&mut state.readings).into_iter().flatten().collect();
-            drop(state);
-            self.answer(Ok(readings));
+        let is_last = state.left == 0;
+        drop(state);
+        if is_last {
+            self.end(Ok(()));
         }
     }
 
-    fn answer(&self, answer: Result<Vec<Reading>, Failure>) {
+    fn end(&self, how: Result<(), Failure>) {
         if let Some(sender) = self.state().sender.take() {
             // Whoever waited may have left.
-            let _ = sender.send(answer);
+            let _ = sender.send(how);
         }
     }
 }

@@ -12,6 +12,9 @@ use store::TextHash;
 /// Findings of one text that are kept: the best ones. More of them say nothing new.
 const FINDINGS_MAX: usize = 8;
 
+/// Every kind, in its own order.
+pub(crate) const KINDS: [Kind; 4] = [Kind::Direct, Kind::Indirect, Kind::Jailbreak, Kind::Extraction];
+
 /// The name of a kind in findings, headers, metrics and answers.
 pub(crate) const fn kind_word(kind: Kind) -> &'static str {
     match kind {

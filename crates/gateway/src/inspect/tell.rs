@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderValue;
-use injection::Kind;
+use injection::{Channel, Kind};
 use store::{KeyEntry, Threshold};
 use wire::endpoint::Endpoint;
 use wire::refusal::Refusal;
 
 use super::Case;
-use super::reading::kind_word;
+use super::looked::ByChannel;
+use super::reading::{KINDS, kind_word};
 use super::verdict::{HEADER, Placed, Verdict, shown};
 use crate::alarms::{Alarm, AlarmKind, Injection};
 use crate::record::{Inspected, Record, client_text};
@@ -46,16 +47,18 @@ impl Teller {
 }
 
 impl Case {
-    /// Counts a verdict, and raises an alarm for each finding.
-    pub(super) fn tell(&self, verdict: &Verdict) {
+    /// Counts a verdict and all that was found, and raises an alarm for each finding that it has.
+    pub(super) fn tell(&self, verdict: &Verdict, found: &ByChannel<[usize; KINDS.len()]>) {
         let metrics = &self.gate.metrics;
         metrics.guards.inspected(verdict.word().word(), self.began.elapsed());
         if let Some(failure) = verdict.failure {
             metrics.guards.failed(failure.word());
         }
-        for placed in &verdict.found {
-            let action = if placed.blocks { "block" } else { "observe" };
-            metrics.guards.found(kind_word(placed.found.kind), placed.channel.as_str(), action);
+        for (channel, kinds) in Channel::ALL.into_iter().zip(found) {
+            let action = if self.blocks_in(channel) { "block" } else { "observe" };
+            for (kind, count) in KINDS.into_iter().zip(kinds) {
+                metrics.guards.found(kind_word(kind), channel.as_str(), action, *count as u64);
+            }
         }
         for placed in verdict.found.iter().take(TOLD_MAX) {
             if !self.gate.alarms.raise(self.alarm(placed)) {

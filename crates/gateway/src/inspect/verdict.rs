@@ -75,8 +75,10 @@ pub(crate) struct Verdict {
     pub(crate) unknown_more: usize,
     /// Whether spotlighting was asked for and left out, as the provider would keep the marks.
     pub(crate) unmarked: bool,
-    /// Whether parts were left to the cheap stages.
+    /// Whether texts or parts of them were left to the cheap stages.
     pub(crate) partly: bool,
+    /// How many texts were left to them as a whole.
+    pub(crate) unread: usize,
     /// Why texts could not be judged.
     pub(crate) failure: Option<Failure>,
     /// Whether the request is refused for that.
@@ -124,6 +126,9 @@ impl Verdict {
             add("unknown-more", self.unknown_more.to_string());
         }
         add("unmarked", if self.unmarked { "stored".to_owned() } else { String::new() });
+        if self.unread > 0 {
+            add("unread", self.unread.to_string());
+        }
         add("failed", self.failure.map_or_else(String::new, |failure| failure.word().to_owned()));
         if self.partly {
             value.push_str("; partly");
@@ -212,13 +217,14 @@ mod tests {
             unknown: vec!["x_new".into(), "böse; pass,\r\n".into()],
             unknown_more: 2,
             partly: true,
+            unread: 7,
             failure: Some(Failure::Late),
             ..Verdict::default()
         };
         assert_eq!(
             verdict.header(),
             "observe; found=direct,indirect; in=untrusted; unscanned=image,pdf; unseen=mcp; \
-             unknown=x_new,b?se??pass???; unknown-more=2; failed=late; partly"
+             unknown=x_new,b?se??pass???; unknown-more=2; unread=7; failed=late; partly"
         );
         assert!(verdict.refusal().is_none());
     }

@@ -1,7 +1,9 @@
 //! Metrics of the guards.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use injection::Work;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -39,7 +41,9 @@ pub(crate) struct GuardMetrics {
     findings: Family<FindingLabels, Counter>,
     failures: Family<FailureLabel, Counter>,
     seconds: Histogram,
-    /// Texts that wait for the transformer now.
+    glances: Counter,
+    windows: Counter,
+    /// Tasks that wait for the transformer now.
     pub(crate) queue: Gauge,
 }
 
@@ -52,18 +56,27 @@ impl GuardMetrics {
             failures: Family::default(),
             // 20 µs to about 20 seconds, each bucket four times the last.
             seconds: Histogram::new(exponential_buckets(0.000_02, 4.0, 11)),
+            glances: Counter::default(),
+            windows: Counter::default(),
             queue: Gauge::default(),
         };
         registry.register("inspections", "Requests inspected, by verdict", metrics.inspections.clone());
         let words = "Texts of requests, by channel and by how they were judged: allowed (by the project's list), \
-                     remembered, glanced (the cheap stages were sure), read (by the transformer), unread";
+                     remembered, glanced (the cheap stages were sure), read (by the transformer), partly (read), unread \
+                     (the transformer should have read them, and did not)";
         registry.register("inspected_texts", words, metrics.texts.clone());
         let words = "Findings of prompt injection, by kind, channel and action";
         registry.register("injection_findings", words, metrics.findings.clone());
         let words = "Inspections that came to no verdict: overloaded, late or failed";
         registry.register("guard_failures", words, metrics.failures.clone());
         registry.register("inspection_seconds", "How long inspecting a request took", metrics.seconds.clone());
-        registry.register("guard_queue", "Texts that wait for the transformer now", metrics.queue.clone());
+        registry.register("guard_glances", "Texts that the cheap stages looked at", metrics.glances.clone());
+        registry.register("guard_windows", "Windows that the transformer read", metrics.windows.clone());
+        registry.register(
+            "guard_queue",
+            "Texts, or several short ones together, that wait for the transformer now",
+            metrics.queue.clone(),
+        );
         metrics
     }
 
@@ -80,9 +93,18 @@ impl GuardMetrics {
         }
     }
 
-    /// Counts a finding.
-    pub(crate) fn found(&self, kind: &'static str, channel: &'static str, action: &'static str) {
-        self.findings.get_or_create(&FindingLabels { kind, channel, action }).inc();
+    /// Counts findings.
+    pub(crate) fn found(&self, kind: &'static str, channel: &'static str, action: &'static str, count: u64) {
+        if count > 0 {
+            self.findings.get_or_create(&FindingLabels { kind, channel, action }).inc_by(count);
+        }
+    }
+
+    /// Copies what the detector counts of its work.
+    pub(crate) fn copy(&self, work: &Work) {
+        // They only grow, as a counter must.
+        self.glances.inner().store(work.glances(), Relaxed);
+        self.windows.inner().store(work.windows(), Relaxed);
     }
 
     /// Counts an inspection without a verdict.

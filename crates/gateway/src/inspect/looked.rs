@@ -1,0 +1,150 @@
+//! What the cheap stages saw of a request, and what they leave to the transformer.
+//!
+//! Promise: bounded, however many texts a request has: of what is found alike only the first are kept, of what is unsure
+//! no more than may be read.
+
+use std::sync::Arc;
+
+use extract::{Key, Medium, UnseenSet};
+use injection::{Channel, Pending};
+
+use super::pool::Failure;
+use super::reading::{KINDS, Reading};
+use super::verdict::Verdict;
+
+/// Findings of one kind in one channel that are kept of a request: four times as many as are told.
+const ALIKE_MAX: usize = 64;
+
+/// A number for each channel, in the order of [`Channel::ALL`].
+pub(super) type ByChannel<T> = [T; Channel::ALL.len()];
+
+/// Where a text stands, and whose it is.
+pub(super) struct Spot {
+    pub(super) channel: Channel,
+    pub(super) at: usize,
+    pub(super) part: Option<Arc<str>>,
+}
+
+/// A text that the transformer should read.
+pub(super) struct Unsure {
+    pub(super) spot: Spot,
+    pub(super) pending: Pending<'static>,
+    /// In millionths.
+    pub(super) threshold: u32,
+    /// What it is remembered by.
+    pub(super) key: Key,
+    /// How many windows of it were read before; 0 if none were.
+    pub(super) read_before: usize,
+}
+
+/// One that it does read.
+pub(super) struct Chosen {
+    pub(super) spot: Spot,
+    /// `None` once it is on its way to the threads.
+    pub(super) pending: Option<Pending<'static>>,
+    /// In millionths.
+    pub(super) threshold: u32,
+    pub(super) key: Key,
+    /// How many windows of it are read.
+    pub(super) windows: usize,
+    /// What they cost.
+    pub(super) cost: usize,
+    /// The task that it is read in.
+    pub(super) task: usize,
+}
+
+/// What the cheap stages saw.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// What there is something to say about: see [`Self::note`].
+    pub(super) judged: Vec<(Spot, Reading)>,
+    /// How many findings there were, by channel and kind.
+    pub(super) found: ByChannel<[usize; KINDS.len()]>,
+    /// What the transformer is to read, the first one first.
+    pub(super) chosen: Vec<Chosen>,
+    /// How many texts it should read and does not.
+    pub(super) unread: ByChannel<usize>,
+    /// Whether parts of texts were left to the cheap stages.
+    pub(super) partly: bool,
+    pub(super) media: Vec<Medium>,
+    pub(super) unseen: UnseenSet,
+    pub(super) unknown: Vec<String>,
+    pub(super) unknown_more: usize,
+    pub(super) has_unread_parts: bool,
+    pub(super) failure: Option<Failure>,
+    /// The body with its untrusted texts marked, where the project asks for that.
+    pub(super) lit: Option<Vec<u8>>,
+    /// Whether they were to be marked and are not, as the provider would keep the marks.
+    pub(super) unmarked: bool,
+}
+
+impl Looked {
+    pub(super) fn failed() -> Looked {
+        Looked { failure: Some(Failure::Failed), ..Looked::default() }
+    }
+
+    /// Takes in what a text came to. Findings that are like many before are counted, and not kept.
+    pub(super) fn note(&mut self, spot: Spot, reading: Reading) {
+        self.partly |= reading.partly;
+        let Some(best) = reading.found.first() else { return };
+        let count = &mut self.found[spot.channel as usize][best.kind as usize];
+        *count += 1;
+        if *count <= ALIKE_MAX {
+            self.judged.push((spot, reading));
+        }
+    }
+
+    /// Leaves what is unsure unread: what is sure is enough.
+    pub(super) fn leave_unsure(&mut self) {
+        self.chosen.clear();
+        self.unread = ByChannel::default();
+    }
+
+    /// Bytes of what waits for the transformer.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let bytes = |pending: &Pending<'_>| (size_of::<Chosen>() + pending.text().len()) as u64;
+        self.chosen.iter().filter_map(|chosen| chosen.pending.as_ref()).map(bytes).sum()
+    }
+
+    /// What is known of the verdict before the transformer has read.
+    pub(super) fn early(&self) -> Verdict {
+        Verdict { media: self.media.clone(), unknown: self.unknown.clone(), is_pending: true, ..self.plain() }
+    }
+
+    /// What a verdict tells of it beside findings and names.
+    pub(super) fn plain(&self) -> Verdict {
+        let unread = self.unread.iter().sum();
+        Verdict {
+            has_unread_parts: self.has_unread_parts,
+            unseen: self.unseen,
+            unknown_more: self.unknown_more,
+            unmarked: self.unmarked,
+            unread,
+            partly: self.partly || unread > 0,
+            ..Verdict::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use injection::Kind;
+
+    use super::super::reading::Found;
+    use super::*;
+
+    #[test]
+    fn of_a_hundred_thousand_findings_each_is_counted_and_few_are_kept() {
+        let mut looked = Looked::default();
+        let mut note = |channel: Channel, kind: Kind| {
+            let found = vec![Found { kind, score: 0.9, start: 0, end: 1, rule: None }];
+            looked.note(Spot { channel, at: 0, part: None }, Reading { score: 0.9, found, ..Reading::default() });
+        };
+        (0..100_000).for_each(|_| note(Channel::User, Kind::Direct));
+        note(Channel::User, Kind::Jailbreak);
+        note(Channel::Untrusted, Kind::Direct);
+        assert_eq!(looked.judged.len(), ALIKE_MAX + 2, "another kind, or in another channel, is kept");
+        let counts = |channel: Channel| looked.found[channel as usize];
+        assert_eq!((counts(Channel::User), counts(Channel::Untrusted)), ([100_000, 0, 1, 0], [1, 0, 0, 0]));
+    }
+}
