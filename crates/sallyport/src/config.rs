@@ -133,11 +133,11 @@ pub(crate) struct LocalModelConfig {
 pub(crate) struct GuardsConfig {
     /// Threads that the transformer runs on. Default: one for each two processors.
     threads: Option<usize>,
-    /// Texts that wait for it. Default 1024.
+    /// Texts, or several short ones together, that wait for it. Default 1024.
     queue_max: Option<usize>,
     /// Their bytes. Default 64 MiB.
     queue_bytes_max: Option<usize>,
-    /// Windows of 128 tokens that are read of one request. Default 64.
+    /// Windows of 128 tokens that are read of one request, shorter ones charged by length. Default 64.
     windows_max: Option<usize>,
     /// Judgements of texts that are remembered. Default 65536.
     remembered_max: Option<usize>,

@@ -111,7 +111,7 @@ impl GuardsConfig {
         };
         ensure!((1..=1024).contains(&limits.threads), "guards.threads: must be from 1 to 1024");
         ensure!((1..=100_000).contains(&limits.windows_max), "guards.windows_max: must be from 1 to 100000");
-        // A request may have a text for each window, and one more for the rest; of a project half as many may wait.
+        // A request may have a task for each window, and one more for what is left; of a project half as many may wait.
         let queue_min = 2 * (limits.windows_max + 1);
         ensure!(
             (queue_min..=1_000_000).contains(&limits.queue_max),

@@ -48,6 +48,11 @@ pub(crate) fn expect_blocked(answer: &Answer) {
     assert!(!answer.text().contains("developer mode"), "{}", answer.text());
 }
 
+/// [`SUBTLE`] for the detector, and another text for what remembers those that were judged.
+pub(crate) fn subtle(number: usize) -> String {
+    format!("{SUBTLE}{}", " ".repeat(number))
+}
+
 /// Holds that a text is found in that channel, and by the transformer alone. Where a new model misses it, tests need
 /// another such text.
 pub(crate) fn expect_read(world: &World, text: &str, channel: &str) {

@@ -1,4 +1,4 @@
-//! Guards that take time: what is read in parallel, what is read first, what nobody could read, and what waits for whom.
+//! Guards that take time: what is read in parallel, what nobody could read, and what waits for whom.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::Script;
 
 use crate::books::sum;
-use crate::guards::{ATTACK, CHAT, HARMLESS, SUBTLE, conversation, expect_blocked, expect_read, verdict};
+use crate::guards::{ATTACK, CHAT, HARMLESS, SUBTLE, conversation, expect_blocked, expect_read, subtle, verdict};
 use crate::world::World;
 
 #[test]
@@ -19,31 +19,33 @@ fn in_parallel_nothing_is_called_that_leaves_more_than_its_answer() {
     assert_eq!(made.status, 200, "{}", made.text());
     let items = format!("/v1/conversations/{}/items", made.json()["id"].as_str().expect("an id"));
     world.upstream.clear();
-    let output = json!({"type": "function_call_output", "call_id": "c", "output": SUBTLE});
-    expect_blocked(&world.post(&items, &json!({"items": [output]})));
-    let response = |more: Value| {
-        let mut body = json!({"model": "gpt-5", "store": false, "input": [output]});
+    // What was found once is refused without anybody reading it: each is another text.
+    let output = |number: usize| json!({"type": "function_call_output", "call_id": "c", "output": subtle(number)});
+    expect_blocked(&world.post(&items, &json!({"items": [output(0)]})));
+    let response = |number: usize, more: Value| {
+        let mut body = json!({"model": "gpt-5", "store": false, "input": [output(number)]});
         body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         body
     };
     let conversation_id = made.json()["id"].clone();
-    for more in [
+    let calls = [
         json!({"store": true}),
         json!({"conversation": conversation_id}),
         json!({"background": true}),
         json!({"tools": [{"type": "web_search"}]}),
         json!({"tools": [{"type": "mcp", "server_label": "desk", "server_url": "https://desk.example/mcp"}]}),
-    ] {
-        expect_blocked(&world.post("/v1/responses", &response(more)));
+    ];
+    for (number, more) in calls.into_iter().enumerate() {
+        expect_blocked(&world.post("/v1/responses", &response(number + 1, more)));
     }
-    let mut stored = conversation(SUBTLE, HARMLESS);
+    let mut stored = conversation(&subtle(10), HARMLESS);
     stored["store"] = json!(true);
     expect_blocked(&world.post(CHAT, &stored));
     std::thread::sleep(Duration::from_millis(200));
     assert!(world.upstream.requests().is_empty(), "what was refused has been done");
     // What only observes overlaps with any call.
     world.guard(&json!({"untrusted": {"mode": "observe"}}));
-    let answer = world.post(&items, &json!({"items": [output]}));
+    let answer = world.post(&items, &json!({"items": [output(11)]}));
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
@@ -84,11 +86,12 @@ fn in_parallel_the_answer_waits_for_the_verdict_and_so_does_the_money() {
     expect_read(&world, SUBTLE, "untrusted");
     world.limit(&world.project_id, 10_000);
     world.guard(&json!({"untrusted": {"mode": "block"}, "parallel": true}));
-    for (stream, delay_head_ms) in [(false, 0), (false, 300), (true, 0), (true, 300)] {
+    let calls = [(false, 0), (false, 300), (true, 0), (true, 300)];
+    for (number, (stream, delay_head_ms)) in calls.into_iter().enumerate() {
         let script = || world.upstream.script(Script { delay_head_ms, ..Script::default() });
         let key = format!("{stream}{delay_head_ms}");
         let (mut harmless, mut attacked) =
-            (conversation(&key, HARMLESS), conversation(SUBTLE, &format!("{HARMLESS} {key}")));
+            (conversation(&key, HARMLESS), conversation(&subtle(number), &format!("{HARMLESS} {key}")));
         (harmless["stream"], attacked["stream"]) = (json!(stream), json!(stream));
         for _ in 0..2 {
             script();
@@ -137,45 +140,9 @@ fn in_parallel_an_answer_that_is_there_already_is_not_given_to_who_is_refused() 
 }
 
 /// A response that has called for these results.
-fn results(texts: &[String]) -> Value {
+pub(crate) fn results(texts: &[String]) -> Value {
     let item = |(at, text)| json!({"type": "function_call_output", "call_id": format!("call_{at}"), "output": text});
     json!({"model": "gpt-5", "store": false, "input": texts.iter().enumerate().map(item).collect::<Vec<_>>()})
-}
-
-#[test]
-fn an_attack_is_read_however_many_texts_come_after_it() {
-    let world = World::new();
-    expect_read(&world, SUBTLE, "untrusted");
-    world.guard(&json!({"untrusted": {"mode": "block"}}));
-    let mut texts = vec![SUBTLE.to_owned()];
-    texts.extend((0..80).map(|at| format!("Room {at} of the museum opens at nine.")));
-    expect_blocked(&world.post("/v1/responses", &results(&texts)));
-    assert!(world.upstream.requests().is_empty());
-}
-
-#[test]
-fn what_nobody_read_does_not_pass_where_it_would_be_blocked() {
-    let world = World::with("[guards]\nwindows_max = 2\n");
-    let texts = ["It is sunny.", "The museum opens at nine.", "The train leaves at ten."].map(str::to_owned);
-    let answer = world.post("/v1/responses", &results(&texts));
-    assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"), "nothing is blocked: it passes");
-    world.guard(&json!({"untrusted": {"mode": "block"}}));
-    let answer = world.post("/v1/responses", &results(&texts));
-    assert_eq!((answer.status, verdict(&answer)), (200, "pass"), "two are remembered");
-    let texts = ["It rains.", "The shop opens at ten.", "The bus leaves at noon."].map(str::to_owned);
-    world.upstream.clear();
-    let answer = world.post("/v1/responses", &results(&texts));
-    assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"));
-    assert_eq!(verdict(&answer), "block; failed=overloaded; partly");
-    assert!(world.upstream.requests().is_empty());
-    let answer = world.post("/v1/responses", &results(&texts));
-    assert_eq!((answer.status, verdict(&answer)), (200, "pass"), "the next try comes further");
-    // Nor do texts that are longer than all that may be read keep others out for good.
-    let page = |word: &str| format!("The {word} opens at nine and closes at six. ").repeat(40);
-    let texts = ["library", "theatre", "garden"].map(page);
-    assert_eq!(world.post("/v1/responses", &results(&texts)).status, 503);
-    let answer = world.post("/v1/responses", &results(&texts));
-    assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"));
 }
 
 #[test]
@@ -235,8 +202,15 @@ fn earlier_turns_are_not_read_again() {
     assert_eq!((answer.status, verdict(&answer)), (200, "pass"));
     assert_eq!(remembered("user") - user, 2, "both of the user's turns");
     assert!(remembered("untrusted") > untrusted, "what the tool said");
-    // What was found before is found again, and is the same finding.
+    // What was found is found again, and is the same finding; nobody reads it again.
+    expect_read(&world, SUBTLE, "untrusted");
+    let windows = || world.metric("sallyport_guard_windows_total");
+    let body = conversation(SUBTLE, HARMLESS);
+    let answer = world.post(CHAT, &body);
+    assert!(verdict(&answer).starts_with("observe; found="), "{}", verdict(&answer));
+    let (said, read) = (verdict(&answer).to_owned(), windows());
     for _ in 0..3 {
-        assert!(verdict(&world.post(CHAT, &conversation(ATTACK, HARMLESS))).starts_with("observe"));
+        assert_eq!(verdict(&world.post(CHAT, &body)), said);
     }
+    assert_eq!(windows(), read);
 }

@@ -25,6 +25,7 @@ mod inspecting;
 mod keys;
 mod limits;
 mod lives;
+mod many_texts;
 mod memory;
 mod model;
 mod operation;
