@@ -115,7 +115,7 @@ impl Default for GuardLimits {
             queue_max: 1_024,
             // Twice the largest JSON body, and some.
             queue_bytes_max: 64 * 1024 * 1024,
-            // Half a second of one thread: some six thousand words, or 512 short messages.
+            // Half a second of one thread: six thousand words in messages, three thousand of one long text.
             windows_max: 64,
             // 2.1 MB.
             remembered_max: extract::MEMORY_SLOTS,

@@ -22,8 +22,8 @@ pub(super) const WINDOW_COST: usize = 8;
 /// Pieces for which one is charged.
 const PIECES_A_UNIT: usize = 16;
 
-/// Whose turn it is to name the next text, over and over. What no model shares out by itself: untrusted text has twice
-/// what the others have.
+/// Whose turn it is to name the next text, over and over. Untrusted text has twice what the others have: there an attack
+/// stands that its sender could not make in his own name.
 const TURNS: [Turn; 5] = [
     Turn::Newest,
     Turn::Suspected(Channel::Untrusted),
