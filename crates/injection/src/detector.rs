@@ -216,7 +216,8 @@ impl Detector {
     /// Lets the transformer read a text; where not all may be read, what the linear stage finds worst comes first.
     fn read_text(&self, task: Task<'_>) -> Reading {
         if task.text.len() > WHOLE_BYTES {
-            return self.read_worst(task, &[0..task.text.len()]);
+            let whole = 0..task.text.len();
+            return self.read_worst(task, std::slice::from_ref(&whole));
         }
         let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(task.text, task.channel));
         let rank = |window: Range<usize>| {
