@@ -5,7 +5,7 @@
 //!
 //! A window costs what it takes: by sixteen pieces, of which a whole one has eight times as many. So a request may have
 //! read eight times as many short messages as pages. They are not joined to fill windows: beside two harmless neighbours
-//! a quarter of the attacks would be missed that are found alone (docs/decisions/0013-many-texts.md).
+//! up to a quarter of the attacks would be missed that are found alone (docs/decisions/0013-many-texts.md).
 //!
 //! What somebody would do who hides one attack in a flood of harmless texts, and why turns: by rank alone, he would write
 //! a flood that the linear stage suspects more than his attack; by age alone, he would put it in front of the attack. So
