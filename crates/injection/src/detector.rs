@@ -152,8 +152,7 @@ impl Detector {
 
     /// The transformer, for what [`Self::glance`] was unsure of. Milliseconds a window.
     pub fn read(&self, pending: &Pending<'_>, threshold: f32, budget: Budget) -> Judgement {
-        let score = pending.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
-        let mut judgement = Judgement { score, ..Judgement::default() };
+        let mut judgement = Judgement::default();
         let plain = normalise(&pending.text);
         // The plain form has its windows, up to half of what may be read; the raw text has the others.
         let kept = self.extent_of_parts(&plain, budget.windows / 2).windows;
@@ -175,14 +174,19 @@ impl Detector {
             self.work.read(reading.read());
             add(&mut judgement, reading, |span| plain.origin(span));
         }
+        add_rules(&mut judgement, &pending.found, threshold);
         judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.start.cmp(&b.span.start)));
         judgement
     }
 
-    /// Both stages one after the other.
+    /// All stages. A rule's word is enough to convict; how sure they are together is asked of the transformer all the same.
     pub fn inspect(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Judgement {
         match self.glance(text, channel, threshold) {
-            Glance::Sure(judgement) => judgement,
+            Glance::Sure(judgement) if judgement.findings.is_empty() => judgement,
+            Glance::Sure(Judgement { findings: found, .. }) => {
+                let log_odds = self.log_odds(text, &normalise(text), channel);
+                self.read(&Pending { text: text.into(), channel, found, log_odds }, threshold, budget)
+            }
             Glance::Unsure(pending) => self.read(&pending, threshold, budget),
         }
     }
@@ -287,12 +291,27 @@ fn add(judgement: &mut Judgement, reading: Reading, origin: impl Fn(Range<usize>
     judgement.score = judgement.score.max(reading.score);
     judgement.partly |= reading.skipped > 0;
     for spot in reading.spots {
-        let found = Finding { kind: spot.kind, score: spot.score, span: origin(spot.span), rule: None };
-        let same = |other: &&mut Finding| other.span.start < found.span.end && found.span.start < other.span.end;
-        match judgement.findings.iter_mut().find(same) {
-            Some(other) if other.score < found.score => *other = found,
-            Some(_) => {}
-            None => judgement.findings.push(found),
+        put(judgement, Finding { kind: spot.kind, score: spot.score, span: origin(spot.span), rule: None });
+    }
+}
+
+/// Adds what the rules found. They and the trained stages are wrong for different reasons: either of them can be right.
+fn add_rules(judgement: &mut Judgement, found: &[Finding], threshold: f32) {
+    let trained = judgement.score;
+    for finding in found {
+        let score = 1.0 - (1.0 - finding.score) * (1.0 - trained);
+        judgement.score = judgement.score.max(score);
+        if score >= threshold {
+            put(judgement, Finding { score, ..finding.clone() });
         }
+    }
+}
+
+fn put(judgement: &mut Judgement, found: Finding) {
+    let same = |other: &&mut Finding| other.span.start < found.span.end && found.span.start < other.span.end;
+    match judgement.findings.iter_mut().find(same) {
+        Some(other) if other.score < found.score => *other = found,
+        Some(_) => {}
+        None => judgement.findings.push(found),
     }
 }

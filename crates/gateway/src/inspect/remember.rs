@@ -4,8 +4,8 @@
 //! against the threshold in force, which may be another than when it was noted; what does not tell enough for that is
 //! read again.
 //!
-//! What a rule found is not noted: a rule is sure at one threshold and not at a higher one, where the transformer would
-//! have to be asked, and looking again costs microseconds.
+//! What a rule alone found is not noted: a rule is sure at one threshold and not at a higher one, where the transformer
+//! would have to be asked, and looking again costs microseconds. Of what it found with the transformer its name is not kept.
 
 use extract::Note;
 use injection::Kind;

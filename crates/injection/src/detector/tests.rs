@@ -170,6 +170,19 @@ fn a_text_is_looked_at_once_and_every_window_is_counted() {
 }
 
 #[test]
+fn rules_and_the_trained_stages_are_surer_together() {
+    let detector = Detector::embedded();
+    let Glance::Sure(ruled) = detector.glance(ATTACK, Channel::User, 0.5) else { panic!("a rule knows it") };
+    let rule = ruled.findings[0].rule.clone().expect("a rule found it");
+    let both = detector.inspect(ATTACK, Channel::User, 0.5, BUDGET);
+    assert!(both.score > ruled.score, "{both:?}");
+    // The same where the threshold is too high for the rule alone, and what is found has the score of the text.
+    let strict = detector.inspect(ATTACK, Channel::User, both.score, BUDGET);
+    assert_eq!((strict.score, strict.findings[0].score), (both.score, both.score));
+    assert_eq!(both.findings[0].rule, Some(rule));
+}
+
+#[test]
 fn hostile_texts_are_read_in_bounded_time_and_room() {
     for text in [
         "a".repeat(1 << 20),
