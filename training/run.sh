@@ -28,6 +28,8 @@ round() {
 round round1 --words 1 --rate 8e-5 --seed 1
 round round2 --resume "$WORK/round1" --benign 0.5 --attacks 0.5 --mine 2000 --doubt -1.5 --rate 8e-5 --seed 2
 round round3 --resume "$WORK/round2" --benign 0.4 --attacks 0.4 --sentences 1200 --mine 2000 --doubt -1.5 --rate 7e-5 --seed 3
+round round4 --resume "$WORK/round3" --benign 0.25 --attacks 0.25 --times 1 --sentences 600 --mine 1200 --doubt -1.5 --rate 6e-5 --seed 4
+"$WORK/venv/bin/python" average.py "$WORK/averaged" "$WORK/round4" "$WORK/round3"
 
 echo "== linear stage"
 cargo build --quiet --release --locked --package injection --example train_linear
@@ -35,7 +37,7 @@ python3 part.py "$WORK/train.jsonl" --shared "$SHARED" --part train
 ../target/release/examples/train_linear "$MODEL/linear.bin" "$WORK/train.jsonl"
 
 echo "== int8"
-"$WORK/venv/bin/python" quantise.py "$WORK/round3" "$MODEL"
+"$WORK/venv/bin/python" quantise.py "$WORK/averaged" "$MODEL"
 cargo build --quiet --release --locked --package injection --example logits
 "$WORK/venv/bin/python" calibrate.py "$MODEL/calibration.json" --shared "$SHARED" --logits ../target/release/examples/logits
 (cd "$MODEL" && sha256sum encoder.safetensors vocab.txt linear.bin calibration.json > SHA256SUMS)
