@@ -31,6 +31,9 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4)
 # documents, that are taken for attacks.
 BENIGN = 0.05
 LONG_CLEAN = 0.03
+# From so many benign texts of a channel that were left out on, its own shares are known. With fewer, but some, the default
+# lets all of them pass and is no laxer than the 1 % of all channels; with hardly any it is as strict as can be.
+ENOUGH, SOME = 300, 50
 # Share of the attacks in trusted channels that the linear stage may keep from the transformer.
 LOST = 0.02
 # Long clean documents that nobody trained on: this repository's own sources and pages, but for those that quote attacks.
@@ -128,10 +131,16 @@ def main():
             "linear_low": round(low, 4), "unread": round(unread, 4)}
     for channel in CHANNELS:
         own = values[(labels == 0) & (channels == channel) & ~long]
-        benign = own if len(own) >= 300 else values[(labels == 0) & ~long]
+        benign = own if len(own) >= ENOUGH else values[(labels == 0) & ~long]
         cuts = [measure.threshold(benign, share) for share in SHARES]
-        # Where too few rows of a channel are left out to know its errors, the default is as strict as can be.
-        default = tried[many][0] if channel == "untrusted" else measure.threshold(benign, BENIGN if len(own) >= 300 else SHARES[0])
+        if channel == "untrusted":
+            default = tried[many][0]
+        elif len(own) >= ENOUGH:
+            default = cuts[-1]
+        elif len(own) >= SOME:
+            default = max(cuts[1], measure.threshold(own, 0.0))
+        else:
+            default = cuts[0]
         made[channel] = {"slope": slope, "offset": offset, "default": score(default), "thresholds": [score(cut) for cut in cuts]}
         attacks = values[(labels == 1) & (channels == channel) & ~long]
         found = [round(float((attacks >= cut).mean()), 3) if len(attacks) else None for cut in (default, *cuts)]

@@ -11,7 +11,7 @@ use crate::Channel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Level {
     /// What the detector is shipped with: at most five in a hundred of texts half of which were written to be hard, and
-    /// three in a hundred of long clean documents; one in a thousand in channels of which too few texts were at hand to know.
+    /// three in a hundred of long clean documents; stricter in channels of which too few texts were at hand to know.
     #[default]
     Shipped,
     /// One in a thousand.

@@ -124,7 +124,8 @@ fn only_the_piece_that_hides_something_is_read_again() {
     assert_eq!(parts.len(), 1, "{parts:?}");
     assert!(normalised.text[parts[0].clone()].contains("gnore all previous instructions"));
     assert!(parts[0].len() < 2 * PIECE_BYTES + 200, "{parts:?}");
-    assert_eq!(normalised.material(1 << 20), [0..normalised.text.len()]);
+    let whole = 0..normalised.text.len();
+    assert_eq!(normalised.material(1 << 20), std::slice::from_ref(&whole));
     assert_eq!(normalise(&dull).material(100), []);
 }
 
