@@ -85,7 +85,8 @@ fn spend(clients: usize, dollars: &str, output_tokens_max: u64, pace_ms: u64) {
     assert!(spent <= settled && settled <= amount, "over: {figures}");
     assert!(settled * 100 >= amount * 99, "less than 99 %: {figures}");
     let incomplete = billing.billed.iter().filter(|billed| !billed.complete).count();
-    assert!(cut > 0 && cut == incomplete, "{incomplete} were not read to their end: {figures}");
+    // One that is cut near its end may have been sent to its end by then.
+    assert!(incomplete <= cut && cut < 2 * incomplete, "{incomplete} were not read to their end: {figures}");
     assert_eq!(world.metric("sallyport_settlement_above_hold_total"), 0);
     world.expect_no_defect();
     println!("{figures}");
