@@ -1,4 +1,4 @@
-"""The mean of several rounds' weights, which errs less than any of them: `average.py OUT ROUND OTHER…`.
+"""The mean of several rounds' weights: `average.py OUT ROUND OTHER…`. Of two it erred less than either (see the model card).
 
 Rows of the word table are matched by their pieces, as each round makes its own vocabulary; ROUND's is kept.
 """

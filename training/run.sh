@@ -1,6 +1,6 @@
 #!/bin/bash
 # Trains the detector from its data to the files in crates/injection/model. `make train` calls it; fixed seeds.
-# Some two hours on two cores. Round by round what it does and why: docs/model-card.md.
+# Some two hours on two cores, by estimate. Round by round what it does and why: docs/model-card.md.
 set -euo pipefail
 cd "$(dirname "$0")"
 

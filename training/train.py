@@ -145,8 +145,8 @@ KEPT = 0.995
 
 
 class Average:
-    """The running average of a model's weights: it transfers to other sources better than where the last steps happened to
-    end (measured over rounds 4 to 6)."""
+    """The running average of a model's weights: what it knows without the noise of its last steps. In round 6 it ranked better
+    than they did while the rate was high, and no differently at the end; a round may then be stopped at any step."""
 
     def __init__(self, model):
         self.live = list(model.parameters())

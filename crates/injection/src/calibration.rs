@@ -125,3 +125,38 @@ impl Calibration {
         threshold as f32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn embedded() -> Calibration {
+        Calibration::parse(include_str!("../model/calibration.json")).expect("calibration.json is part of the binary")
+    }
+
+    proptest! {
+        #[test]
+        fn a_score_rises_with_what_is_suspected_and_falls_with_the_windows(
+            logits in prop::collection::vec(-9.0..9.0_f32, 2), linears in prop::collection::vec(-20.0..20.0_f32, 2),
+            windows in 1..100_usize, more in 0..100_usize, channel in prop::sample::select(&Channel::ALL[..]),
+        ) {
+            let score = |logit, windows, linear| embedded().score(channel, logit, windows, linear);
+            let (low, high) = (logits[0].min(logits[1]), logits[0].max(logits[1]));
+            prop_assert!(score(low, windows, linears[0]) <= score(high, windows, linears[0]));
+            prop_assert!(score(low, windows + more, linears[0]) <= score(low, windows, linears[0]));
+            let (less, suspected) = (linears[0].min(linears[1]), linears[0].max(linears[1]));
+            prop_assert!(score(low, windows, less) <= score(low, windows, suspected));
+        }
+
+        /// However much the linear stage suspects a text, what it adds is bounded: alone it convicts nothing.
+        #[test]
+        fn the_linear_stage_alone_reaches_no_threshold(linear: f32, channel in prop::sample::select(&Channel::ALL[..])) {
+            prop_assume!(!linear.is_nan());
+            let calibration = embedded();
+            let lowest = Level::ALL.map(|level| calibration.threshold(level, channel)).into_iter().fold(1.0, f32::min);
+            prop_assert!(calibration.unread(channel, linear) < lowest);
+        }
+    }
+}
