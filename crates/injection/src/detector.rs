@@ -179,14 +179,21 @@ impl Detector {
         judgement
     }
 
-    /// All stages. A rule's word is enough to convict; how sure they are together is asked of the transformer all the same.
-    pub fn inspect(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Judgement {
+    /// As [`Self::glance`], but what a rule convicts is still to be read: for whoever asks how sure all stages are together.
+    pub fn glance_closely<'t>(&self, text: &'t str, channel: Channel, threshold: f32) -> Glance<'t> {
         match self.glance(text, channel, threshold) {
-            Glance::Sure(judgement) if judgement.findings.is_empty() => judgement,
-            Glance::Sure(Judgement { findings: found, .. }) => {
+            Glance::Sure(Judgement { findings: found, .. }) if !found.is_empty() => {
                 let log_odds = self.log_odds(text, &normalise(text), channel);
-                self.read(&Pending { text: text.into(), channel, found, log_odds }, threshold, budget)
+                Glance::Unsure(Pending { text: text.into(), channel, found, log_odds })
             }
+            glance => glance,
+        }
+    }
+
+    /// All stages one after the other.
+    pub fn inspect(&self, text: &str, channel: Channel, threshold: f32, budget: Budget) -> Judgement {
+        match self.glance_closely(text, channel, threshold) {
+            Glance::Sure(judgement) => judgement,
             Glance::Unsure(pending) => self.read(&pending, threshold, budget),
         }
     }

@@ -87,7 +87,7 @@ async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f3
     let (guards, detector) = (&gate.guards, gate.guards.detector());
     let (bytes, windows) = (text.len(), guards.limits.windows_max);
     let looking = Arc::clone(&detector);
-    let look = move || match looking.glance(&text, channel, threshold) {
+    let look = move || match looking.glance_closely(&text, channel, threshold) {
         Glance::Sure(judgement) => Ok(Reading::of(&text, judgement)),
         Glance::Unsure(pending) => Err(pending.into_owned()),
     };

@@ -1,5 +1,6 @@
 //! `POST /v1/sallyport/inspect`: what the guards would say about a text.
 
+use injection::{Budget, Channel, Detector, Level};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, request};
@@ -46,6 +47,21 @@ fn either_key_learns_what_the_guards_say() {
     world.guard(&json!({"user": {"threshold": 0.0}}));
     assert_eq!(ask(&world, &world.project_key, &json!({"text": "Hello."})).json()["verdict"], "block");
     assert_eq!(ask(&world, &world.admin_key, &json!({"text": "Hello."})).json()["verdict"], "pass");
+}
+
+#[test]
+fn a_score_is_that_of_all_stages_together_as_on_the_command_line() {
+    let world = World::new();
+    let detector = Detector::embedded();
+    for name in ["user", "untrusted"] {
+        let channel = Channel::from_name(name).expect("a channel");
+        let threshold = detector.threshold(Level::Shipped, channel);
+        let whole = detector.inspect(ATTACK, channel, threshold, Budget { windows: 64 });
+        assert!(whole.findings[0].rule.is_some(), "a rule convicts it: {whole:?}");
+        let said = ask(&world, &world.admin_key, &json!({"text": ATTACK, "channel": name})).json();
+        let score = said["score"].as_f64().expect("a score");
+        assert!((score - f64::from(whole.score)).abs() < 1e-6, "{said} and not {whole:?}");
+    }
 }
 
 #[test]
