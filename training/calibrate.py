@@ -116,7 +116,7 @@ def main():
         cut = max(measure.threshold(values[untrusted & ~long & (labels == 0)], BENIGN), measure.threshold(values[long & (labels == 0)], LONG_CLEAN))
         return cut, [(values[part & untrusted & (labels == 1)] >= cut).mean() for part in (~long, long)]
 
-    tried = {many: shipped(many) for many in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+    tried = {many: shipped(many) for many in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)}
     for many, (cut, (short_recall, long_recall)) in tried.items():
         print(f"many windows {many}: AUC {measure.auc(labels, joined(forms, linear, many, weight)):.4f}, untrusted at {cut:.2f}: recall {short_recall:.3f}, long {long_recall:.3f}")
     many = max(tried, key=lambda value: sum(tried[value][1]))

@@ -3,6 +3,7 @@
 import numpy
 import torch
 
+from network import half
 from windows import STRIDE, WIDTH, arrays, batches, starts, window  # noqa: F401
 
 
@@ -29,7 +30,7 @@ def score(model, rows, key="pieces", most=24, tokens=8192):
             jobs.append(one)
     best = numpy.full(len(rows), -20.0)
     model.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), half():
         for batch in batches(Order, jobs, tokens):
             ids, channel, real, *_ = arrays(batch)
             logits, _ = model(torch.from_numpy(ids), torch.from_numpy(channel), torch.from_numpy(real))

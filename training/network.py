@@ -9,6 +9,12 @@ CHANNELS = ["system", "user", "untrusted", "output", "unknown"]
 KINDS = ["direct", "indirect", "jailbreak", "extraction"]
 
 
+def half():
+    """Layers compute in bfloat16 where the processor can: elsewhere it is emulated, thirteen times slower than f32 on Zen 3."""
+    able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=able)
+
+
 class Layer(nn.Module):
     def __init__(self):
         super().__init__()

@@ -19,12 +19,17 @@ def main():
     parser.add_argument("--part", choices=["train", "dev", "test"], default="test")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    # Spans are of bytes here, and of characters in files.
+    characters = lambda row, byte: len(row["text"].encode()[:byte].decode())
     fields = ("text", "label", "kind", "source", "lang", "channel", "role")
     count = 0
     with open(options.out, "w", encoding="utf-8") as out:
         for row in data.load(options.shared, options.written):
             if data.part(row) == options.part:
-                out.write(json.dumps({name: row[name] for name in fields if name in row}, ensure_ascii=False) + "\n")
+                made = {name: row[name] for name in fields if name in row}
+                if row.get("span"):
+                    made["span"] = [characters(row, byte) for byte in row["span"]]
+                out.write(json.dumps(made, ensure_ascii=False) + "\n")
                 count += 1
     print(f"{count} rows of part {options.part} in {options.out}")
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Trains the detector from its data to the files in crates/injection/model. `make train` calls it; fixed seeds.
-# Some two hours on two cores, by estimate. Round by round what it does and why: docs/model-card.md.
+# Some two hours on two cores with bfloat16, four without, by estimate. With STEPS=20 it is a trial of the path: few rows, so many
+# steps a round, and a useless model. Round by round what it does and why: docs/model-card.md.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -22,7 +23,7 @@ export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296
 
 round() {
     echo "== $1"
-    "$WORK/venv/bin/python" train.py "$WORK/$1" --shared "$SHARED" --base "$BASE" --tokenise "$TOKENISE" --threads "$THREADS" "${@:2}"
+    "$WORK/venv/bin/python" train.py "$WORK/$1" --shared "$SHARED" --base "$BASE" --tokenise "$TOKENISE" --threads "$THREADS" "${@:2}" ${STEPS:+--steps "$STEPS" --mine 100 --read 500}
 }
 
 round round1 --words 1 --rate 8e-5 --seed 1

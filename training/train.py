@@ -56,17 +56,17 @@ def without_doubtful(model, rows, below):
     return [row for row in rows if id(row) not in gone], [row for row in asked if id(row) in gone]
 
 
-# Windows of clean texts that are read for mining, and the share of one source among the mined.
-READ, SOURCE_SHARE = 30_000, 0.25
+# The share of one source among the mined windows.
+SOURCE_SHARE = 0.25
 
 
-def mined(draw, model, rows, count):
-    """The windows of clean texts that the round before fears most, of no source more than its share."""
+def mined(draw, model, rows, count, read):
+    """Of `read` windows of clean texts those that the round before fears most, of no source more than its share."""
     jobs = []
     for row in rows:
         if row["label"] == 0 and not row.get("role") and row["source"].split("/")[0] not in DOUBTFUL:
             jobs += [(row, start) for start in windows.starts(len(row["pieces"]))[::2]]
-    jobs = draw.sample(jobs, min(READ, len(jobs)))
+    jobs = draw.sample(jobs, min(read, len(jobs)))
     parts = [{"pieces": row["pieces"][start:start + windows.WIDTH], "channel": row["channel"], "kind": "benign"} for row, start in jobs]
     scores = measure.score(model, parts)
     made, taken = [], collections.Counter()
@@ -100,7 +100,7 @@ def loss_of(model, batch, unknown):
     ids, channel, real, label, kind, weight, marks, known = (torch.from_numpy(part) for part in windows.arrays(batch))
     hide = (torch.rand(ids.shape) < unknown) & (ids > 103)
     ids = torch.where(hide, windows.UNKNOWN, ids)
-    with torch.autocast("cpu", torch.bfloat16):
+    with network.half():
         logits, tokens = model(ids, channel, real)
     main = F.binary_cross_entropy_with_logits(logits[:, 0], label * 0.99 + 0.005, reduction="none")
     main = (main * weight).sum() / weight.sum()
@@ -167,6 +167,10 @@ class Average:
                 mean.copy_(kept)
 
 
+# Rows of each part that a trial sees.
+TRIAL = 2000
+
+
 def prepare(options):
     """Vocabulary, model and rows."""
     meanings = vocabulary.glossary(options.written / "glossary")
@@ -229,6 +233,8 @@ def main():
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--doubt", type=float, help="leave out attacks of doubtful sources with logits below this in the round before")
     parser.add_argument("--mine", type=int, default=0, help="feared windows of clean texts that every epoch sees besides")
+    parser.add_argument("--read", type=int, default=30_000, help="windows of clean texts that are read to find them")
+    parser.add_argument("--steps", type=int, help="a trial of the path: few rows of each part, and so many steps of a round")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -244,6 +250,8 @@ def main():
         print(f"{time.time() - began:6.0f}s {text}", file=journal, flush=True)
 
     parts = {name: [row for row in everything if data.part(row) == name] for name in ("train", "dev", "test")}
+    if options.steps:
+        parts = {name: part[:: 1 + len(part) // TRIAL] for name, part in parts.items()}
     for held in ("dev", "test"):
         cut(options, parts[held])
     log(f"rows {({name: len(part) for name, part in parts.items()})}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {vars(options)}")
@@ -253,7 +261,7 @@ def main():
     if options.resume and (options.doubt is not None or options.mine):
         cut(options, parts["train"])
     if options.resume and options.mine:
-        feared, scores = mined(draw, model, parts["train"], options.mine)
+        feared, scores = mined(draw, model, parts["train"], options.mine, options.read)
         log(f"{len(scores)} windows of clean texts read, {len(feared)} mined, quantiles {numpy.quantile(scores, (0.5, 0.9, 0.99, 0.999)).round(2)}")
     if options.resume and options.doubt is not None:
         parts["train"], gone = without_doubtful(model, parts["train"], options.doubt)
@@ -265,7 +273,8 @@ def main():
         epoch += compose.composed(draw, parts["train"], options.times, options.sentences)
         epoch = [vary(draw, row) for row in epoch]
         cut(options, epoch)
-        plan.append(windows.batches(draw, feared + [one for row in epoch for one in windows.draw(draw, row)], options.tokens))
+        batches = windows.batches(draw, feared + [one for row in epoch for one in windows.draw(draw, row)], options.tokens)
+        plan.append(batches[: options.steps])
     steps = sum(len(epoch) for epoch in plan)
     tokens = sum(len(one["ids"]) for epoch in plan for batch in epoch for one in batch)
     labels = numpy.mean([one["label"] for epoch in plan for batch in epoch for one in batch])
@@ -291,7 +300,6 @@ def main():
             if done % 50 == 0:
                 log(f"step {done}/{steps} loss {running / (1 - 0.98 ** done):.4f}")
             if done % 500 == 0 or done == steps:
-                report(model, parts["dev"], "dev", log)
                 average.swap()
                 torch.save(model.state_dict(), options.out / "model.pt")
                 report(model, parts["dev"], "dev, averaged", log)

@@ -13,7 +13,7 @@ const chromium = process.env.SALLYPORT_TEST_CHROMIUM ?? "chromium";
 const sdk = path.resolve("node_modules/openai");
 
 // Ten seconds are ample for a page that makes two calls; a cold start of the browser on a busy machine is not.
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 
 const page = (apiKey) => `<!doctype html><title>page</title><script type="module">
   const tell = (what) => fetch("/result", { method: "POST", body: JSON.stringify(what) });

@@ -3,6 +3,7 @@
 //! Promises: `start` and `end` are positions of characters within the text, `start <= end`; a score has seven decimals.
 
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use injection::{Judgement, Kind};
@@ -62,6 +63,11 @@ impl Verdict {
             findings: findings.collect(),
             partly: judgement.partly,
         }
+    }
+
+    /// Where the worst finding is, in characters.
+    pub(super) fn worst(&self) -> Option<Range<usize>> {
+        self.findings.first().map(|found| found.start..found.end)
     }
 
     /// The answer's line, without its end.

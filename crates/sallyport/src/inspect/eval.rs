@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::Settings;
 use super::input::{Line, Lines, channel};
-use super::measure::{Confusion, Curve, Scored, curve};
+use super::measure::{Confusion, Curve, Place, Places, Scored, curve};
 use super::pipeline::{self, Meter, Step};
 
 /// Upper ends of the length classes, in characters.
@@ -40,6 +40,8 @@ struct Row<'a> {
     source: Option<Cow<'a, str>>,
     #[serde(borrow)]
     lang: Option<Cow<'a, str>>,
+    /// Where the payload is, in characters.
+    span: Option<(usize, usize)>,
 }
 
 /// A judged row without its text.
@@ -47,6 +49,8 @@ struct Judged {
     scored: Scored,
     is_blocked: bool,
     micros: u64,
+    /// Of a blocked attack whose payload's place is known: how well the worst finding shows it.
+    place: Option<Place>,
     /// In the order of [`Report::groups`].
     groups: [String; 5],
 }
@@ -71,6 +75,8 @@ pub(super) struct Report {
     pub(super) problems: Vec<String>,
     pub(super) curve: Option<Curve>,
     pub(super) confusion: Confusion,
+    /// Of blocked attacks.
+    pub(super) places: Places,
     /// Tables by what they are about.
     pub(super) groups: Vec<(&'static str, Vec<Group>)>,
     /// Times a text, in microseconds, sorted.
@@ -122,11 +128,16 @@ fn judge(line: &Line, settings: Settings) -> Result<Judged, String> {
     let verdict = settings.judge(&row.text, channel);
     let characters = row.text.chars().count();
     let length = LENGTHS.iter().find(|(most, _)| characters <= *most).map_or(LONGEST, |(_, name)| name);
+    let place = row.span.filter(|_| is_attack && verdict.blocks).map(|(start, end)| {
+        let found = verdict.worst().unwrap_or(0..0);
+        Place::of(&found, &(start..end))
+    });
     let or_unknown = |field: Option<Cow<'_, str>>| field.map_or(UNKNOWN.to_owned(), Cow::into_owned);
     Ok(Judged {
         scored: (verdict.score, is_attack),
         is_blocked: verdict.blocks,
         micros: verdict.micros,
+        place,
         groups: [
             or_unknown(row.kind),
             or_unknown(row.source),
@@ -171,6 +182,7 @@ fn report(judged: &[Judged], settings: Settings) -> Report {
         unusable: 0,
         problems: Vec::new(),
         confusion: Confusion::of(judged.iter().map(|row| (row.is_blocked, row.scored.1))),
+        places: Places::of(judged.iter().filter_map(|row| row.place)),
         curve,
         groups: groups.collect(),
         micros,

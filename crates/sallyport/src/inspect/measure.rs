@@ -3,6 +3,8 @@
 //! Promises: the same numbers for the same scores, on every machine (the random draws of the intervals are seeded);
 //! ties count half in the area under the curve, and never in favour of the detector elsewhere.
 
+use std::ops::Range;
+
 /// Rates of false positives at which recall is told.
 pub(super) const RATES: [f64; 3] = [0.001, 0.01, 0.05];
 /// Draws of the bootstrap; the 25th of each end bound a 95 % interval.
@@ -77,6 +79,53 @@ impl Confusion {
     /// Attacks of all blocked rows.
     pub(super) fn precision(&self) -> Option<f64> {
         share(self.blocked_attacks, self.blocked_attacks + self.blocked_benign)
+    }
+}
+
+/// How well a finding shows where a payload is, both in characters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Place {
+    /// Of the payload, the share that the finding covers.
+    pub(super) covered: f64,
+    /// Of the finding, the share that is payload.
+    pub(super) right: f64,
+}
+
+impl Place {
+    pub(super) fn of(found: &Range<usize>, payload: &Range<usize>) -> Place {
+        let both = found.end.min(payload.end).saturating_sub(found.start.max(payload.start));
+        let of = |whole: &Range<usize>| share(both, whole.len()).unwrap_or(0.0);
+        Place { covered: of(payload), right: of(found) }
+    }
+}
+
+/// Places of many rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Places {
+    pub(super) rows: usize,
+    /// Rows whose finding touches the payload.
+    pub(super) touched: usize,
+    /// Means over all rows.
+    pub(super) covered: f64,
+    pub(super) right: f64,
+}
+
+impl Places {
+    pub(super) fn of(places: impl IntoIterator<Item = Place>) -> Places {
+        let mut sum = Places::default();
+        for place in places {
+            sum.rows += 1;
+            sum.touched += usize::from(place.covered > 0.0);
+            sum.covered += place.covered;
+            sum.right += place.right;
+        }
+        let rows = sum.rows.max(1) as f64;
+        Places { covered: sum.covered / rows, right: sum.right / rows, ..sum }
+    }
+
+    /// Rows whose finding touches the payload, of all rows.
+    pub(super) fn touched_share(&self) -> Option<f64> {
+        share(self.touched, self.rows)
     }
 }
 
@@ -204,6 +253,20 @@ mod tests {
         let micros: Vec<u64> = (1..=100).collect();
         assert_eq!([0.5, 0.99, 1.0].map(|share| percentile(&micros, share)), [51, 100, 100]);
         assert_eq!(percentile(&[], 0.5), 0);
+    }
+
+    #[test]
+    fn a_finding_shows_a_payload_as_far_as_they_share_characters() {
+        let of = |found: Range<usize>, payload: Range<usize>| {
+            let place = Place::of(&found, &payload);
+            (place.covered, place.right)
+        };
+        assert_eq!(of(10..30, 20..60), (0.25, 0.5));
+        assert_eq!(of(0..100, 20..70), (1.0, 0.5));
+        assert_eq!((of(0..20, 20..60), of(0..0, 20..60)), ((0.0, 0.0), (0.0, 0.0)));
+        let places = Places::of([Place::of(&(10..30), &(20..60)), Place::of(&(0..20), &(20..60))]);
+        assert_eq!(places, Places { rows: 2, touched: 1, covered: 0.125, right: 0.25 });
+        assert_eq!((places.touched_share(), Places::of([]).touched_share()), (Some(0.5), None));
     }
 
     proptest! {

@@ -50,6 +50,16 @@ pub(super) fn text(report: &Report) -> String {
     let wrong = percent(report.confusion.false_positives());
     let _ = writeln!(out, "  benign   {blocked_benign:8} {passed_benign:8}   wrongly blocked {wrong}");
     let _ = writeln!(out, "  precision {}", percent(report.confusion.precision()));
+    let places = &report.places;
+    if places.rows > 0 {
+        let [touched, covered, right] = [places.touched_share(), Some(places.covered), Some(places.right)].map(percent);
+        let _ = writeln!(
+            out,
+            "\nWhere it is: of {} blocked attacks whose place is known, the worst finding touches the payload in {touched};\n  \
+             on average it covers {covered} of the payload, and {right} of it is payload",
+            places.rows
+        );
+    }
     for (about, groups) in &report.groups {
         table(&mut out, about, groups);
     }
@@ -137,6 +147,12 @@ pub(super) fn json(report: &Report) -> Value {
         "recall": recalls.collect::<Vec<_>>(),
         "threshold": report.threshold,
         "at_threshold": confusion(&report.confusion),
+        "place": {
+            "rows": report.places.rows,
+            "touched": report.places.touched_share(),
+            "covered": report.places.covered,
+            "right": report.places.right,
+        },
         "by": groups,
         "micros": micros,
         "seconds": report.seconds,

@@ -111,7 +111,8 @@ fn labelled_rows_are_measured() {
         let is_attack = at.is_multiple_of(2);
         let text = if is_attack { format!("{at}. {ATTACK}") } else { format!("{HARMLESS} {at}") };
         let kind = if is_attack { "direct" } else { "benign" };
-        json!({"text": text, "label": u8::from(is_attack), "kind": kind, "source": format!("s{}", at % 3), "lang": "en"})
+        let span = is_attack.then(|| [text.len() - ATTACK.len(), text.len()]);
+        json!({"text": text, "label": u8::from(is_attack), "kind": kind, "source": format!("s{}", at % 3), "lang": "en", "span": span})
     };
     let rows: String = (0..60).map(|at| format!("{}\n", row(at))).collect::<String>() + "{\"text\":\"no label\"}\n";
     let (plain, packed) = (folder.path().join("rows.jsonl"), folder.path().join("rows.jsonl.gz"));
@@ -132,8 +133,13 @@ fn labelled_rows_are_measured() {
     assert_eq!((&report["auc"]["value"], &report["at_threshold"]["recall"]), (&json!(1.0), &json!(1.0)));
     assert_eq!(report["by"]["source"].as_array().map(Vec::len), Some(3));
     assert_eq!(report["by"]["kind"][1]["at_threshold"]["attacks"], 60);
+    let place = &report["place"];
+    assert_eq!((&place["rows"], &place["touched"]), (&json!(60), &json!(1.0)));
+    assert!(["covered", "right"].iter().all(|part| place[part].as_f64().is_some_and(|share| share > 0.5)), "{place}");
     let (_, out, _) = run(&["inspect", "--eval", paths[0]], b"");
-    for part in ["30 attacks, 30 benign", "AUC", "By kind", "By language", "up to 100", "p99"] {
+    for part in
+        ["30 attacks, 30 benign", "AUC", "By kind", "By language", "up to 100", "p99", "touches the payload in 100.0 %"]
+    {
         assert!(out.contains(part), "{part}\n{out}");
     }
 }
