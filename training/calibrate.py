@@ -2,12 +2,14 @@
 
 Measured with the embedded, quantised model (`cargo run --release -p injection --example logits`) on the rows of `rows.part`
 "dev": sources and pairs that training never saw, and on this repository's own pages. How much many windows take off is
-what finds most attacks, short and long, at the default threshold for untrusted text.
+what finds most attacks, in short and in long texts, at the default threshold for untrusted text.
 """
 
 import argparse
+import concurrent.futures
 import json
 import math
+import os
 import pathlib
 import random
 import subprocess
@@ -21,8 +23,11 @@ SHARES = (0.001, 0.01, 0.05)
 CHANNELS = ("system", "user", "untrusted", "output")
 
 
-# Windows from which on more of them take off no more: a payload must be found in a long text too.
-WINDOWS_MOST = 12
+# What a window logit loses for each e-fold of windows, and from how many windows on it loses no more: those are taken that find
+# most attacks at the default threshold for untrusted text, in texts of a few windows, in longer ones, and in very long ones.
+MANY = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+WINDOWS_MOST = (12, 36, 108)
+FEW = 3
 # Within what the linear stage's log-odds count, and the weights that are tried: the one that finds most attacks at one
 # harmless text in a thousand, in a hundred and in twenty, taken together, is taken.
 LINEAR_MOST = 3.0
@@ -60,14 +65,22 @@ def long_rows(rows):
 
 
 def logits(tool, rows):
-    lines = "".join(json.dumps({"text": row["text"], "channel": row["channel"]}) + "\n" for row in rows)
-    out = subprocess.run([str(tool)], input=lines.encode(), stdout=subprocess.PIPE, check=True).stdout
-    return [json.loads(line) for line in out.splitlines()]
+    """What the tool says of each row, with a process for each processor."""
+    processes = os.cpu_count() or 1
+
+    def said(share):
+        lines = "".join(json.dumps({"text": row["text"], "channel": row["channel"]}) + "\n" for row in share)
+        out = subprocess.run([str(tool)], input=lines.encode(), stdout=subprocess.PIPE, check=True).stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+        shares = list(pool.map(said, [rows[at::processes] for at in range(processes)]))
+    return [shares[at % processes][at // processes] for at in range(len(rows))]
 
 
-def joined(forms, linear, many, weight):
+def joined(forms, linear, many, most, weight):
     """The values that are calibrated: as `Calibration::score` in the binary joins them."""
-    taken = lambda windows: many * math.log(min(windows, WINDOWS_MOST))
+    taken = lambda windows: many * math.log(min(windows, most))
     highest = numpy.array([max((logit - taken(windows) for logit, windows in form), default=-20.0) for form in forms])
     return highest + weight * numpy.clip(linear, -LINEAR_MOST, LINEAR_MOST)
 
@@ -104,37 +117,41 @@ def main():
     untrusted = channels == "untrusted"
     weights = {}
     for weight in WEIGHTS:
-        values = joined(forms, linear, 0.5, weight)
+        values = joined(forms, linear, 0.5, WINDOWS_MOST[0], weight)
         found = [(values[~long & (labels == 1)] >= measure.threshold(values[~long & (labels == 0)], share)).mean() for share in SHARES]
         print(f"linear weight {weight}: AUC {measure.auc(labels[~long], values[~long]):.4f}, recall {numpy.round(found, 3)}")
         weights[weight] = sum(found)
     weight = max(weights, key=weights.get)
 
-    def shipped(many):
-        """The threshold for untrusted text, and its recall on short texts and on long ones."""
-        values = joined(forms, linear, many, weight)
-        cut = max(measure.threshold(values[untrusted & ~long & (labels == 0)], BENIGN), measure.threshold(values[long & (labels == 0)], LONG_CLEAN))
-        return cut, [(values[part & untrusted & (labels == 1)] >= cut).mean() for part in (~long, long)]
+    few = numpy.array([max((windows for _, windows in form), default=0) <= FEW for form in forms])
+    classes = [part & untrusted for part in (few & ~long, ~few & ~long, long)]
 
-    tried = {many: shipped(many) for many in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6)}
-    for many, (cut, (short_recall, long_recall)) in tried.items():
-        print(f"many windows {many}: AUC {measure.auc(labels, joined(forms, linear, many, weight)):.4f}, untrusted at {cut:.2f}: recall {short_recall:.3f}, long {long_recall:.3f}")
-    many = max(tried, key=lambda value: sum(tried[value][1]))
-    values = joined(forms, linear, many, weight)
+    def shipped(many, most):
+        """The default threshold for untrusted text, and its recall on texts of few windows, of more, and very long ones."""
+        values = joined(forms, linear, many, most, weight)
+        cut = max(measure.threshold(values[untrusted & ~long & (labels == 0)], BENIGN), measure.threshold(values[long & (labels == 0)], LONG_CLEAN))
+        return cut, [(values[part & (labels == 1)] >= cut).mean() for part in classes]
+
+    tried = {(many, most): shipped(many, most) for many in MANY for most in WINDOWS_MOST}
+    for (many, most), (cut, found) in tried.items():
+        ranks = measure.auc(labels, joined(forms, linear, many, most, weight))
+        print(f"many windows {many} of at most {most}: AUC {ranks:.4f}, untrusted at {cut:.2f}: recall {numpy.round(found, 3)}")
+    many, most = max(tried, key=lambda pair: sum(tried[pair][1]))
+    values = joined(forms, linear, many, most, weight)
     slope, offset = curve(labels, values)
     score = lambda value: round(1 / (1 + math.exp(-(slope * value + offset))), 6)
     trusted = (channels != "untrusted") & ~long
     low = float(numpy.quantile(linear[trusted & (labels == 1)], LOST))
     print(f"linear below {low:.3f}: {(linear[trusted & (labels == 0)] < low).mean():.3f} of benign rows in trusted channels are left alone")
-    unread = float(joined(forms, linear, 0.0, 0.0)[trusted & (labels == 0) & (linear < low)].mean())
-    made = {"many_windows": many, "windows_most": WINDOWS_MOST, "linear_weight": weight, "linear_most": LINEAR_MOST,
+    unread = float(joined(forms, linear, 0.0, 1, 0.0)[trusted & (labels == 0) & (linear < low)].mean())
+    made = {"many_windows": many, "windows_most": most, "linear_weight": weight, "linear_most": LINEAR_MOST,
             "linear_low": round(low, 4), "unread": round(unread, 4)}
     for channel in CHANNELS:
         own = values[(labels == 0) & (channels == channel) & ~long]
         benign = own if len(own) >= ENOUGH else values[(labels == 0) & ~long]
         cuts = [measure.threshold(benign, share) for share in SHARES]
         if channel == "untrusted":
-            default = tried[many][0]
+            default = tried[many, most][0]
         elif len(own) >= ENOUGH:
             default = cuts[-1]
         elif len(own) >= SOME:
