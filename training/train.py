@@ -299,12 +299,13 @@ def main():
             done, running = done + 1, 0.98 * running + 0.02 * main_loss
             if done % 50 == 0:
                 log(f"step {done}/{steps} loss {running / (1 - 0.98 ** done):.4f}")
-            if done % 500 == 0 or done == steps:
+            if done % 500 == 0:
                 average.swap()
                 torch.save(model.state_dict(), options.out / "model.pt")
                 report(model, parts["dev"], "dev, averaged", log)
-                if done < steps:
-                    average.swap()
+                average.swap()
+    average.swap()
+    torch.save(model.state_dict(), options.out / "model.pt")
     for name in ("dev", "test"):
         for table in report(model, parts[name], name, log):
             log(table)
