@@ -73,8 +73,8 @@ train: ## Train the injection detector from its data, some two hours (SHARED=fol
 	@scripts/need.sh cargo gcc $(PYTHON)
 	@training/run.sh
 
-eval: ## Measure the injection detector on rows that training never saw.
+eval: ## Measure the injection detector on rows that training never saw (SHARED=folder of the shared rows).
 	@scripts/need.sh cargo gcc $(PYTHON)
 	@$(CARGO) build --release --locked -p sallyport
-	@$(PYTHON) training/part.py $(CACHE)/held-out.jsonl
+	@$(PYTHON) training/part.py $(CACHE)/held-out.jsonl $(if $(SHARED),--shared $(SHARED))
 	@target/release/sallyport inspect --eval $(CACHE)/held-out.jsonl

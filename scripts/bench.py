@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures the gate against nginx as a bare reverse proxy and against the upstream itself, in one run; the gate twice, without
-limits and with hard limits on organization, project and key, rate limits, and a spend alert.
+"""Measures the gate against nginx as a bare reverse proxy and against the upstream itself, in one run; the gate three times: as it
+is, with its guards off ("unguarded"), and with hard limits on organization, project and key, rate limits, and a spend alert ("limited").
 
 For each: requests a second, latency percentiles, CPU microseconds per request of the process under test, errors, and
 the CPU as a ratio to nginx's. One core for the proxy under test, others for the load and the upstream where there are
 enough. wrk sends the same chat request of 1 kB to all. Results go to standard output and bench-results/.
 
-Settings (environment): BENCH_SECONDS (8), BENCH_CONNECTIONS (32), BENCH_ROUNDS (3); BENCH_FRESH=1 makes every request another
-one, which the guards have not read before.
+Every request is another one, which the guards have not read before. Settings (environment): BENCH_SECONDS (8),
+BENCH_CONNECTIONS (32), BENCH_ROUNDS (3); BENCH_FRESH=0 sends the same again and again.
 """
 
 import json
@@ -28,12 +28,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "32"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-UPSTREAM, NGINX, GATE, LIMITED = 19100, 19101, 19102, 19103
+UPSTREAM, NGINX, GATE, UNGUARDED, LIMITED = 19100, 19101, 19102, 19103, 19104
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # Where FRESH, each request has another number here, so that the guards have to read it and remember nothing.
 NUMBER = "4711-number"
-FRESH = os.environ.get("BENCH_FRESH", "") == "1"
+FRESH = os.environ.get("BENCH_FRESH", "1") == "1"
 BODY = json.dumps({
     "model": "gpt-4o-mini", "temperature": 0.2, "max_tokens": 64,
     "messages": [
@@ -112,22 +112,30 @@ def gate(folder, core, port):
     return start(command, core, env=environment, stdout=log, stderr=subprocess.DEVNULL)
 
 
+def post(boot, path, body):
+    """A call of the gate's administration."""
+    request = urllib.request.Request(f"{boot['url']}/v1/{path}", json.dumps(body).encode(), method="POST", headers={
+        "Authorization": f"Bearer {boot['admin_key']}", "Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=10).read()
+
+
+def unguard(boot):
+    """Turns the guards of all channels off."""
+    post(boot, f"sallyport/projects/{boot['project_id']}/guards", {channel: {"mode": "off"} for channel in ("system", "user", "untrusted")})
+
+
 def limit(boot):
     """Sets limits that are never reached, so that all of their work is done for each request."""
-    def post(path, body):
-        request = urllib.request.Request(f"{boot['url']}/v1/{path}", json.dumps(body).encode(), method="POST", headers={
-            "Authorization": f"Bearer {boot['admin_key']}", "Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).read()
     project = boot["project_id"]
     key = json.loads(urllib.request.urlopen(urllib.request.Request(
         f"{boot['url']}/v1/organization/projects/{project}/api_keys", headers={"Authorization": f"Bearer {boot['admin_key']}"}),
         timeout=10).read())["data"][0]["id"]
     month = {"threshold_amount": 100_000_000, "currency": "USD", "interval": "month"}
-    post("organization/spend_limit", month)
-    post(f"organization/projects/{project}/spend_limit", month)
-    post(f"organization/projects/{project}/spend_alerts", {**month, "notification_channel": {"type": "email", "recipients": ["a@example.com"]}})
-    post("sallyport/limits", {"scope": {"kind": "key", "key_id": key}, "period": "day", "amount": "1000000"})
-    post(f"organization/projects/{project}/rate_limits/rl-gpt-4o-mini", {
+    post(boot, "organization/spend_limit", month)
+    post(boot, f"organization/projects/{project}/spend_limit", month)
+    post(boot, f"organization/projects/{project}/spend_alerts", {**month, "notification_channel": {"type": "email", "recipients": ["a@example.com"]}})
+    post(boot, "sallyport/limits", {"scope": {"kind": "key", "key_id": key}, "period": "day", "amount": "1000000"})
+    post(boot, f"organization/projects/{project}/rate_limits/rl-gpt-4o-mini", {
         "max_requests_per_1_minute": 1_000_000_000, "max_tokens_per_1_minute": 1_000_000_000_000})
 
 
@@ -179,12 +187,13 @@ def main():
         wait_for(UPSTREAM)
         processes["nginx"] = nginx(folder, one)
         keys = {"upstream": "sk-bench", "nginx": "sk-bench"}
-        for name, port in (("gate", GATE), ("limited", LIMITED)):
+        for name, port, prepare in (("gate", GATE, None), ("unguarded", UNGUARDED, unguard), ("limited", LIMITED, limit)):
             processes[name] = gate(folder / name, one, port)
             wait_for(port)
             boot = json.loads((folder / name / "boot.json").read_text())
             keys[name] = boot["project_key"]
-        limit(boot)
+            if prepare:
+                prepare(boot)
         wait_for(NGINX)
         for stream in (False, True):
             lines += table(processes, keys, rest, folder, stream)
@@ -201,7 +210,7 @@ def main():
 
 def table(processes, keys, load_cores, folder, stream):
     """Measures all in turn, round by round, and prints medians."""
-    ports = {"upstream": UPSTREAM, "nginx": NGINX, "gate": GATE, "limited": LIMITED}
+    ports = {"upstream": UPSTREAM, "nginx": NGINX, "gate": GATE, "unguarded": UNGUARDED, "limited": LIMITED}
     seen = {name: [] for name in ports}
     for round_number in range(ROUNDS):
         for name, port in ports.items():
@@ -220,11 +229,12 @@ def table(processes, keys, load_cores, folder, stream):
         p50, p99, p999 = (statistics.median(one[3][at] for one in rounds) for at in (0, 1, 2))
         errors = sum(one[2] for one in rounds)
         lines.append(f"{name:10}{rate:12.0f}{cpu:12.1f}{cpu / base:8.2f}{p50:9.2f}{p99:9.2f}{p999:10.2f}{errors:8}")
-    for name in ("gate", "limited"):
+    for name in ("gate", "unguarded", "limited"):
         ratios = [gate[1] / nginx[1] for gate, nginx in zip(seen[name], seen["nginx"])]
         lines.append(f"{name}/nginx by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    added = [limited[1] - gate[1] for limited, gate in zip(seen["limited"], seen["gate"])]
-    lines.append(f"limits add, CPU us by round: {', '.join(f'{micros:.1f}' for micros in added)}")
+    for what, more, less in (("limits", "limited", "gate"), ("guards", "gate", "unguarded")):
+        added = [one[1] - other[1] for one, other in zip(seen[more], seen[less])]
+        lines.append(f"{what} add, CPU us by round: {', '.join(f'{micros:.1f}' for micros in added)}")
     print("\n" + "\n".join(lines) + "\n")
     return [*lines, ""]
 

@@ -1,6 +1,6 @@
 """From logits to scores: the curves and thresholds of crates/injection/model/calibration.json.
 
-Measured with the embedded, quantised model (`cargo run --release -p injection --example logits`) on the rows of `rows.part`
+Measured with the embedded, quantised model (`cargo run --release -p injection --example logits`) on the rows of `rows.parts`
 "dev": sources and pairs that training never saw, and on this repository's own pages. How much many windows take off is
 what finds most attacks, in short and in long texts, at the default threshold for untrusted text.
 """
@@ -106,7 +106,7 @@ def main():
     parser.add_argument("--written", type=pathlib.Path, default=pathlib.Path(__file__).parent / "data")
     parser.add_argument("--logits", type=pathlib.Path, required=True, help="the logits example, built")
     options = parser.parse_args()
-    rows = [row for row in data.load(options.shared, options.written) if data.part(row) == "dev"]
+    rows = data.parts(data.load(options.shared, options.written))["dev"]
     rows += long_rows(rows)
     labels = numpy.array([row["label"] for row in rows])
     long = numpy.array([row["source"] == "long" for row in rows])

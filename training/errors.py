@@ -30,7 +30,7 @@ def main():
     if options.fresh:
         rows = [row for row in rows if row["source"].startswith("written-")]
     else:
-        rows = [row for row in rows if data.part(row) == options.part]
+        rows = data.parts(rows)[options.part]
     for row, cut in zip(rows, windows.pieces(options.tokenise, vocabulary, [row["text"] for row in rows]), strict=True):
         row["pieces"] = cut
     scores = measure.score(model, rows)

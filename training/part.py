@@ -24,13 +24,14 @@ def main():
     fields = ("text", "label", "kind", "source", "lang", "channel", "role")
     count = 0
     with open(options.out, "w", encoding="utf-8") as out:
-        for row in data.load(options.shared, options.written):
-            if data.part(row) == options.part:
-                made = {name: row[name] for name in fields if name in row}
-                if row.get("span"):
-                    made["span"] = [characters(row, byte) for byte in row["span"]]
-                out.write(json.dumps(made, ensure_ascii=False) + "\n")
-                count += 1
+        for row in data.parts(data.load(options.shared, options.written))[options.part]:
+            made = {name: row[name] for name in fields if name in row}
+            if row.get("span"):
+                made["span"] = [characters(row, byte) for byte in row["span"]]
+            out.write(json.dumps(made, ensure_ascii=False) + "\n")
+            count += 1
+    if not (options.shared / "train").is_dir():
+        print(f"{options.shared} is not there: without the shared data (SHARED=…) these are the hand-written rows only")
     print(f"{count} rows of part {options.part} in {options.out}")
 
 

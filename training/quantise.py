@@ -50,16 +50,6 @@ def tensors(state):
     return {name: part.contiguous() for name, part in out.items()}, layers
 
 
-def undone(state):
-    """The state as it reads after quantising: what the weights' part of the loss of precision costs can be measured."""
-    back = dict(state)
-    for name, part in state.items():
-        if part.ndim == 2 and (name == "words.weight" or name.startswith("layers.")):
-            whole, scale = rows8(part, MOST["words" if name == "words.weight" else "weights"])
-            back[name] = whole.float() * scale[:, None]
-    return back
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=pathlib.Path, help="folder with model.pt and vocab.txt")

@@ -4,7 +4,8 @@ A row is a dict: text, label (1 attack, 0 benign), kind, channel (system, user, 
 span (bytes of the text that hold the payload or the harmless insertion), role (payload, insertion), pair.
 
 The split is by source and by pair, never by row: rows of the sources in DEV and TEST, and of one pair in six of what was
-written by hand, are never trained on. DEV chooses (checkpoints, thresholds); TEST is only reported.
+written by hand, are never trained on. DEV chooses (checkpoints, thresholds); TEST is only reported. A row of either whose text
+stands in a row of training too, as all of it or as its payload, is left out: public sets copy from one another.
 """
 
 import gzip
@@ -66,8 +67,23 @@ def load(shared, written):
     return rows
 
 
+def parts(rows):
+    """The rows of train, dev and test."""
+    split = {"train": [], "dev": [], "test": []}
+    for row in rows:
+        split[part(row)].append(row)
+    plain = lambda text: " ".join(text.lower().split())
+    seen = set()
+    for row in split["train"]:
+        seen.add(plain(row["text"]))
+        if row["label"] and row.get("span"):
+            start, end = row["span"]
+            seen.add(plain(row["text"].encode()[start:end].decode()))
+    return {name: held if name == "train" else [row for row in held if plain(row["text"]) not in seen] for name, held in split.items()}
+
+
 def part(row):
-    """train, dev or test."""
+    """Where a row belongs: train, dev or test."""
     if row["source"] in DEV_SOURCES:
         return "dev"
     if row["source"] in TEST_SOURCES:

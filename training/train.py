@@ -249,7 +249,7 @@ def main():
         print(f"{time.time() - began:6.0f}s {text}", flush=True)
         print(f"{time.time() - began:6.0f}s {text}", file=journal, flush=True)
 
-    parts = {name: [row for row in everything if data.part(row) == name] for name in ("train", "dev", "test")}
+    parts = data.parts(everything)
     if options.steps:
         parts = {name: part[:: 1 + len(part) // TRIAL] for name, part in parts.items()}
     for held in ("dev", "test"):

@@ -98,9 +98,12 @@ pub(super) fn read(status: StatusCode, json: &Value, noticed: bool) -> Answer {
         return Answer::Blocked;
     }
     let message = &choice["message"];
-    let words = message["content"].as_str().or(message["refusal"].as_str());
-    words.map_or(Answer::Failed("an answer without words".into()), |text| Answer::Words {
-        text: text.to_owned(),
-        noticed,
-    })
+    match message["content"].as_str().or(message["refusal"].as_str()) {
+        // A model that thinks first may have spent all its tokens on that: it has resisted nothing.
+        Some("") if choice["finish_reason"] == "length" => {
+            Answer::Failed("cut off before its first word: raise --answer-tokens".into())
+        }
+        Some(text) => Answer::Words { text: text.to_owned(), noticed },
+        None => Answer::Failed("an answer without words".into()),
+    }
 }

@@ -121,10 +121,17 @@ fn answers_are_read_as_the_gate_and_the_model_mean_them() {
     assert_eq!(read(StatusCode::OK, &spoken, true), Answer::Words { text: "hello".into(), noticed: true });
     let refusal = json!({"choices": [{"message": {"content": null, "refusal": "I cannot"}}]});
     assert_eq!(read(StatusCode::OK, &refusal, false), words("I cannot"));
-    for (status, json) in [(StatusCode::OK, json!({})), (StatusCode::UNAUTHORIZED, json!({"error": {"message": "no"}}))]
-    {
-        assert!(matches!(read(status, &json, false), Answer::Failed(_)));
+    let silent = json!({"choices": [{"finish_reason": "length", "message": {"content": ""}}]});
+    let nothing = [
+        (StatusCode::OK, json!({})),
+        (StatusCode::UNAUTHORIZED, json!({"error": {"message": "no"}})),
+        (StatusCode::OK, silent),
+    ];
+    for (status, json) in nothing {
+        assert!(matches!(read(status, &json, false), Answer::Failed(_)), "{json}");
     }
+    let empty = json!({"choices": [{"finish_reason": "stop", "message": {"content": ""}}]});
+    assert_eq!(read(StatusCode::OK, &empty, false), words(""));
 }
 
 #[test]
