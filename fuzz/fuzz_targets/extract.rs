@@ -1,7 +1,7 @@
 //! The texts of requests: the first byte says which shape the others are read as.
 #![no_main]
 
-use extract::{Form, FormReader, Spotlight, extract, place, spotlight};
+use extract::{Form, FormReader, Purpose, Spotlight, extract, place, spotlight};
 use libfuzzer_sys::fuzz_target;
 use wire::endpoint::find;
 
@@ -18,7 +18,9 @@ fuzz_target!(|data: &[u8]| {
     let Some((choice, body)) = data.split_first() else { return };
     let path = PATHS[usize::from(*choice) % PATHS.len()];
     let row = find("POST", path).expect("a row").endpoint;
-    form(row, body, usize::from(*choice) + 1);
+    for purpose in [Purpose::Documents, Purpose::Lines] {
+        form(row, purpose, body, usize::from(*choice) + 1);
+    }
     let Ok(found) = extract(row, body) else { return };
     for text in &found.texts {
         let literal = &body[text.at.clone()];
@@ -43,9 +45,9 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// A form with the body as a file and as a field, in one piece and in many.
-fn form(row: &wire::endpoint::Endpoint, body: &[u8], piece_bytes: usize) {
+fn form(row: &wire::endpoint::Endpoint, purpose: Purpose, body: &[u8], piece_bytes: usize) {
     let read = |piece_bytes: usize| {
-        let mut reader = FormReader::new(row);
+        let mut reader = FormReader::new(row).with_purpose(purpose);
         for (name, file_name) in [("file", Some("a")), ("session", None), ("prompt", None)] {
             reader.begin(name, file_name);
             body.chunks(piece_bytes).for_each(|piece| reader.data(piece));

@@ -1,8 +1,9 @@
 //! The texts of a multipart form, read along while it passes.
 //!
 //! Promises: fields have the rules of the table; files of text are read whatever they call themselves, JSON lines line
-//! by line; texts are handed out as they are found, so that a file of any size takes the memory of a few stretches;
-//! what is found does not depend on how the bytes were split.
+//! by line; what a file says has roles only where the form's purpose gives them (see [`Purpose`]); texts are handed out
+//! as they are found, so that a file of any size takes the memory of a few stretches; what is found does not depend on
+//! how the bytes were split.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use wire::json::scan;
 use crate::class::{Class, is_word, shown};
 use crate::file::{self, Reading, SNIFFED_BYTES};
 use crate::lines::Lines;
+use crate::purpose::Purpose;
 use crate::stretch::Stretches;
 use crate::table::{NodeId, Table, UNKNOWN};
 use crate::text::{Extracted, Form, Medium, Origin, Text, Unscanned};
@@ -24,6 +26,7 @@ pub const FIELD_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct FormReader {
     root: NodeId,
+    purpose: Purpose,
     part: Option<Part>,
     found: Extracted<'static>,
 }
@@ -49,9 +52,16 @@ enum Keep {
 }
 
 impl FormReader {
-    /// A reader for forms of an endpoint.
+    /// A reader for forms of an endpoint whose files are documents.
     pub fn new(endpoint: &wire::endpoint::Endpoint) -> FormReader {
-        FormReader { root: Table::shared().root(endpoint), part: None, found: Extracted::default() }
+        let (root, purpose) = (Table::shared().root(endpoint), Purpose::default());
+        FormReader { root, purpose, part: None, found: Extracted::default() }
+    }
+
+    /// The same for forms whose files are for something else.
+    #[must_use]
+    pub fn with_purpose(self, purpose: Purpose) -> FormReader {
+        FormReader { purpose, ..self }
     }
 
     /// A part begins.
@@ -153,7 +163,7 @@ impl FormReader {
             self.found.unscanned.push(Unscanned { medium, at: 0..0, part: Some(Arc::clone(name)) });
         }
         *keep = if reading == Reading::Narrow && Lines::may_be(&head) {
-            Keep::Lines(Lines::new(Arc::clone(name)))
+            Keep::Lines(Lines::new(Arc::clone(name), self.purpose))
         } else {
             Keep::Text(Stretches::new(Arc::clone(name), Origin::File, 0, reading))
         };

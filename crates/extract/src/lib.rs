@@ -17,6 +17,8 @@
 //! - What an MCP server says about its tools is untrusted; descriptions in the request's own tool definitions are the
 //!   developer's, that of a server too.
 //! - A predicted answer is shown to the model and is treated like an earlier one.
+//! - A file is untrusted, whatever it looks like, unless its form's [`Purpose`] says that it holds requests or examples: a
+//!   document that somebody else wrote may look like them.
 //! - Metadata, names of objects and stop sequences are read by no model; they are the user's, and single words pass.
 //! - Credentials for tools, and the tokens of log probabilities, are not looked into.
 //!
@@ -33,6 +35,7 @@ mod file;
 mod form;
 mod lines;
 mod place;
+mod purpose;
 mod remember;
 mod rules;
 mod runs;
@@ -46,6 +49,7 @@ mod walk;
 pub use form::{FIELD_BYTES_MAX, FormReader};
 pub use lines::LINE_BYTES_MAX;
 pub use place::place;
+pub use purpose::{Purpose, PurposeReader};
 pub use remember::{Key, MEMORY_SLOTS, Memory, Note};
 pub use spotlight::{Spotlight, Spotlit, is_marked, spotlight};
 pub use stretch::{OVERLAP_BYTES, STRETCH_BYTES};

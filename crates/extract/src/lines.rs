@@ -1,8 +1,10 @@
 //! Files of JSON lines: requests of a batch, examples to train on, data to evaluate with.
 //!
-//! Promises: the texts of a batch's requests have the channels that they have in requests of their own; the messages of
-//! examples have those of chat; what no table knows is untrusted, as is all of a line that is no JSON. Lines are
-//! independent of each other and of how the bytes were split.
+//! Promises: where the form's purpose says that a file is one, the texts of a batch's requests have the channels that they
+//! have in requests of their own; the messages of examples have those of chat; what no table knows is untrusted, as is all
+//! of a line that is no JSON, and lines are independent of each other. Any other file that looks like one is a document:
+//! every string in its lines is one's text, whatever stands around it, and from the first line that is no JSON on it is
+//! read as it is. Nothing depends on how the bytes were split.
 
 use std::sync::Arc;
 
@@ -10,9 +12,10 @@ use wire::endpoint::find;
 use wire::json::{TopLevel, scan};
 
 use crate::file::Reading;
+use crate::purpose::Purpose;
 use crate::stretch::Stretches;
-use crate::table::Table;
-use crate::text::{Extracted, Origin};
+use crate::table::{Table, UNKNOWN};
+use crate::text::{Extracted, Origin, Text};
 use crate::walk::Walk;
 
 /// Longest line that is read as JSON. Requests with pictures have a few megabytes; longer lines are read as text.
@@ -22,11 +25,12 @@ pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Lines {
     part: Arc<str>,
+    purpose: Purpose,
     number: usize,
     kept: Vec<u8>,
     /// A line that is too long, as text.
     long: Option<Stretches>,
-    /// What follows a first line that is no JSON: then it is a file of another kind.
+    /// What follows a first line that is no JSON, or any in a document: then it is a file of another kind.
     other: Option<Stretches>,
 }
 
@@ -36,8 +40,8 @@ impl Lines {
         head.trim_ascii_start().first() == Some(&b'{')
     }
 
-    pub(crate) fn new(part: Arc<str>) -> Lines {
-        Lines { part, number: 1, kept: Vec::new(), long: None, other: None }
+    pub(crate) fn new(part: Arc<str>, purpose: Purpose) -> Lines {
+        Lines { part, purpose, number: 1, kept: Vec::new(), long: None, other: None }
     }
 
     /// More of it.
@@ -80,11 +84,11 @@ impl Lines {
         if let Some(long) = self.long.take() {
             long.end(&mut found.texts);
         } else if !self.kept.trim_ascii().is_empty() && !self.read(found) {
-            let (name, is_first) = (self.name(), self.number == 1);
-            let mut text =
-                Stretches::new(if is_first { Arc::clone(&self.part) } else { name }, Origin::File, 0, Reading::Narrow);
+            let is_first = self.number == 1;
+            let name = if is_first { Arc::clone(&self.part) } else { self.name() };
+            let mut text = Stretches::new(name, Origin::File, 0, Reading::Narrow);
             text.push(&self.kept, &mut found.texts);
-            if is_first {
+            if is_first || self.purpose == Purpose::Documents {
                 self.other = Some(text);
             } else {
                 text.end(&mut found.texts);
@@ -98,11 +102,18 @@ impl Lines {
     fn read(&self, found: &mut Extracted<'static>) -> bool {
         let line = self.kept.trim_ascii();
         let Ok(members) = TopLevel::read(line) else { return false };
-        let mut walk = walk(&members, line.len());
+        let mut walk = match self.purpose {
+            Purpose::Lines => walk(&members, line.len()),
+            Purpose::Documents => Walk::new(UNKNOWN, line.len()),
+        };
         if scan(line, &mut walk).is_err() {
             return false;
         }
-        found.absorb(walk.finish(), &self.name());
+        let read = match self.purpose {
+            Purpose::Lines => walk.finish(),
+            Purpose::Documents => document(walk.finish()),
+        };
+        found.absorb(read, &self.name());
         true
     }
 
@@ -122,4 +133,11 @@ fn walk<'l>(members: &TopLevel<'_>, line_bytes: usize) -> Walk<'l> {
         }
         _ => Walk::new(table.example_line(), line_bytes),
     }
+}
+
+/// What was found in a place that no table knows, as what a document says: it has no fields that anybody could know.
+fn document(found: Extracted<'_>) -> Extracted<'_> {
+    let origin = Origin::File;
+    let texts = found.texts.into_iter().map(|text| Text { channel: origin.channel(), origin, ..text }).collect();
+    Extracted { texts, ..Extracted::default() }
 }

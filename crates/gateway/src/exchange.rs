@@ -123,7 +123,7 @@ async fn way(
     let call = ClientCall::take(&resolved)?;
     let mut admission = admit(gate, &resolved, &prepared, record)?;
     let is_upstream = matches!(destination, Destination::Upstream(..));
-    let cleared = match inspect(gate, &resolved, prepared, is_upstream, record).await {
+    let cleared = match inspect(gate, &resolved, prepared, is_upstream, body, record).await {
         Ok(cleared) => cleared,
         Err(refusal) => {
             // What is refused uses no tokens.

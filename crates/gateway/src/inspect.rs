@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use extract::Unseen;
+use hyper::body::Incoming;
 use injection::{Channel, Detector};
 use store::{GuardMode, GuardSettings, OnFailure, Project};
 use tokio::task::JoinHandle;
@@ -127,7 +128,8 @@ struct Case {
     began: Instant,
 }
 
-/// Inspects a request. With `is_upstream` an upstream answers, which may be called meanwhile.
+/// Inspects a request. With `is_upstream` an upstream answers, which may be called meanwhile. A body that streams and is
+/// refused is given back in `body`.
 ///
 /// # Errors
 /// 400 `content_filter` for what the project blocks, 503 where the guards cannot judge.
@@ -136,6 +138,7 @@ pub(crate) async fn inspect(
     resolved: &Resolved<'_>,
     mut prepared: Prepared,
     is_upstream: bool,
+    body: &mut Option<Incoming>,
     record: &mut Record,
 ) -> Result<Cleared, Refusal> {
     let Some(project) = resolved.project().filter(|project| is_inspected(resolved, &prepared, &project.guards)) else {
@@ -174,7 +177,11 @@ pub(crate) async fn inspect(
             true => Box::pin(case.judge(looked)).await,
             false => case.ruled(looked, Readings::default()).await,
         };
-        record.rule(&verdict)?;
+        if let Err(refusal) = record.rule(&verdict) {
+            // The caller reads the rest away, so that the client sees the answer.
+            *body = prepared.body.into_incoming().or(body.take());
+            return Err(refusal);
+        }
         None
     };
     if let Some(lit) = lit {

@@ -27,8 +27,8 @@ use crate::sending::{Sending, Through};
 const OFF_THREAD_BYTES: usize = 512 * 1024;
 
 /// Forms up to this size are read whole although nothing is metered in them: notes, manuals, lines of a batch. Larger
-/// ones stream through unread.
-const INSPECTED_FORM_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// ones stream through unread, or are refused for that: see `inspect`.
+pub(crate) const INSPECTED_FORM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What a body is, as far as the gate can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,9 @@ pub(crate) enum BodyKind {
     Json,
     /// A form, in memory; its content type.
     Form(String),
-    /// Something that streams through, or that has no texts.
+    /// A form that streams through.
+    Through,
+    /// A session description, which has no texts.
     Unread,
 }
 
@@ -133,7 +135,7 @@ pub(crate) async fn prepare(
         let body = Sending::Through(Box::new(through));
         let whole = Bytes::new();
         let may_refer = true;
-        let kind = BodyKind::Unread;
+        let kind = BodyKind::Through;
         return Ok(Prepared {
             body,
             whole,

@@ -38,6 +38,14 @@ impl Sending {
         }
     }
 
+    /// What streams, as it came, where nothing of it was sent yet.
+    pub(crate) fn into_incoming(self) -> Option<Incoming> {
+        match self {
+            Sending::Whole(_) => None,
+            Sending::Through(through) => Some(through.body),
+        }
+    }
+
     /// Where a streaming body says what stopped it.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self {

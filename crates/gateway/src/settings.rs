@@ -100,7 +100,8 @@ pub struct GuardLimits {
     pub windows_max: usize,
     /// Judgements of texts that are remembered; the oldest go.
     pub remembered_max: usize,
-    /// How long reading one request may take; then it cannot be judged.
+    /// How long reading one request may take, and how long a long one waits before that until it is looked at; then it
+    /// cannot be judged.
     pub read_time_max: Duration,
     /// How long an answer waits for the verdict where nothing may be refused; then it goes out without.
     pub answer_wait_max: Duration,

@@ -9,6 +9,7 @@ mod extent;
 mod tests;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +24,8 @@ use crate::tokenise::Vocabulary;
 use crate::work::Work;
 use crate::{Budget, Channel, Finding, Judgement};
 
-/// A longer text is never cut into pieces as a whole (twelve bytes a piece): only its worst stretches are.
+/// A longer text is cut into pieces as a whole (twelve bytes a piece) only where all of it may be read; else only its worst
+/// stretches are.
 const WHOLE_BYTES: usize = 256 << 10;
 
 /// What is read again on both sides of a part of the plain form: a payload may stand in disguise with its one half only.
@@ -209,7 +211,7 @@ impl Detector {
         let plainly = (!parts.is_empty()).then(|| self.read_parts(task(&plain.text), &parts));
         let forms = [Some(self.read_text(task(text))), plainly].into_iter().flatten();
         Uncalibrated {
-            forms: forms.filter(|form| form.windows > 0).map(|form| (form.logit, form.windows)).collect(),
+            forms: forms.filter(|form| form.windows > 0).map(|form| (form.logit, form.whole)).collect(),
             linear,
         }
     }
@@ -231,12 +233,7 @@ impl Detector {
             return self.read_worst(task, std::slice::from_ref(&whole));
         }
         let score: LazyLock<Score, _> = LazyLock::new(|| self.stages.linear.score(task.text, task.channel));
-        let rank = |window: Range<usize>| {
-            let first = score.windows.partition_point(|other| other.range.end <= window.start);
-            let touched = score.windows[first..].iter().take_while(|other| other.range.start < window.end);
-            touched.map(|other| other.log_odds).fold(f32::NEG_INFINITY, f32::max)
-        };
-        reading::read(&self.stages.model, task, rank)
+        reading::read(&self.stages.model, task, |window| worst(&score.windows, window))
     }
 
     /// The same for some parts of a text.
@@ -249,45 +246,73 @@ impl Detector {
         }
     }
 
-    /// Reads of parts that are many or very long only what the linear stage finds worst, so that the rest is never cut into
-    /// pieces.
+    /// Reads parts that are many or very long: all of them where so much is allowed, else only what the linear stage finds
+    /// worst, the worst stretch first, so that the rest is never cut into pieces.
+    ///
+    /// Windows, read and skipped, are the transformer's; of what is never cut, each of the linear stage's counts as one. The
+    /// score goes by the linear stage's number in both cases: it must not depend on what may be read.
     fn read_worst(&self, task: Task<'_>, parts: &[Range<usize>]) -> Reading {
-        let mut worst: Vec<linear::Window> = Vec::new();
+        let mut windows: Vec<linear::Window> = Vec::new();
         for part in parts {
-            let windows = self.stages.linear.score(&task.text[part.clone()], task.channel).windows;
-            worst.extend(windows.into_iter().map(|window| window.moved(part.start)));
+            let scored = self.stages.linear.score(&task.text[part.clone()], task.channel).windows;
+            windows.extend(scored.into_iter().map(|window| window.moved(part.start)));
         }
-        let count = worst.len();
-        worst.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then(a.range.start.cmp(&b.range.start)));
-        worst.truncate(task.allowed);
-        worst.sort_by_key(|window| window.range.start);
-        let mut stretches: Vec<Range<usize>> = Vec::new();
-        for Range { start, end } in worst.into_iter().map(|window| window.range) {
-            match stretches.last_mut() {
-                Some(last) if start <= last.end => last.end = last.end.max(end),
-                _ => stretches.push(start..end),
-            }
+        let mut chosen: Vec<&linear::Window> = windows.iter().collect();
+        if !self.suffice(task.allowed, task.text, parts) {
+            chosen.sort_by(|a, b| worst_first(a, b));
+            chosen.truncate(task.allowed);
+            chosen.sort_by_key(|window| window.range.start);
         }
-        let mut all = Reading { windows: count, logit: f32::NEG_INFINITY, skipped: count, ..Reading::default() };
+        let (whole, uncut) = (windows.len(), windows.len() - chosen.len());
+        let mut all = Reading { windows: uncut, whole, skipped: uncut, logit: f32::NEG_INFINITY, ..Reading::default() };
         let mut allowed = task.allowed;
-        for stretch in stretches {
-            let text = &task.text[stretch.clone()];
-            let part = reading::read(&self.stages.model, Task { text, allowed, whole: Some(count), ..task }, |_| 0.0);
+        for linear::Window { range, .. } in stretches(&chosen) {
+            let rank = |window: Range<usize>| worst(&windows, range.start + window.start..range.start + window.end);
+            let part = Task { text: &task.text[range.clone()], allowed, whole: Some(whole), ..task };
+            let part = reading::read(&self.stages.model, part, rank);
             allowed -= part.read();
-            all.skipped -= part.read().min(all.skipped);
+            all.windows += part.windows;
+            all.skipped += part.skipped;
             all.score = all.score.max(part.score);
             all.logit = all.logit.max(part.logit);
-            all.spots.extend(part.moved(stretch.start).spots);
+            all.spots.extend(part.moved(range.start).spots);
         }
         all
     }
 }
 
+fn worst_first(one: &linear::Window, other: &linear::Window) -> Ordering {
+    other.log_odds.total_cmp(&one.log_odds).then(one.range.start.cmp(&other.range.start))
+}
+
+/// What the windows (in the text's order) make where those that touch are one, with the log-odds of its worst: worst first.
+fn stretches(windows: &[&linear::Window]) -> Vec<linear::Window> {
+    let mut stretches: Vec<linear::Window> = Vec::new();
+    for &window in windows {
+        match stretches.last_mut() {
+            Some(last) if window.range.start <= last.range.end => {
+                last.range.end = last.range.end.max(window.range.end);
+                last.log_odds = last.log_odds.max(window.log_odds);
+            }
+            _ => stretches.push(window.clone()),
+        }
+    }
+    stretches.sort_by(worst_first);
+    stretches
+}
+
+/// The highest log-odds of the windows (in the text's order) that a range touches.
+fn worst(windows: &[linear::Window], range: Range<usize>) -> f32 {
+    let first = windows.partition_point(|window| window.range.end <= range.start);
+    let touched = windows[first..].iter().take_while(|window| window.range.start < range.end);
+    touched.map(|window| window.log_odds).fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// The trained stages' own words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Uncalibrated {
-    /// The transformer's highest logit and the number of windows, of the raw text and of its plain form where that
-    /// says something else.
+    /// The transformer's highest logit and the number of windows that the score goes by, of the raw text and of its plain
+    /// form where that says something else.
     pub forms: Vec<(f32, usize)>,
     /// The linear stage's log-odds.
     pub linear: f32,

@@ -32,6 +32,8 @@ pub(crate) struct Reading {
     pub(crate) logit: f32,
     /// Windows of the text.
     pub(crate) windows: usize,
+    /// Windows by which the score was taken: those of the text, or [`Task::whole`].
+    pub(crate) whole: usize,
     /// Windows that were left unread.
     pub(crate) skipped: usize,
 }
@@ -67,7 +69,8 @@ pub(crate) struct Task<'t> {
     pub(crate) allowed: usize,
     /// What the linear stage says of the whole text.
     pub(crate) linear: f32,
-    /// Windows of the whole of which the text is a part, if it is one.
+    /// Windows of the whole of which the text is a part, if it is one: the linear stage's, where the whole is never cut into
+    /// pieces.
     pub(crate) whole: Option<usize>,
 }
 
@@ -86,8 +89,9 @@ pub(crate) fn read(model: &Model, task: Task<'_>, rank: impl Fn(Range<usize>) ->
         chosen.extend(by_rank.into_iter().map(|(_, window)| window));
         chosen.sort_by_key(|window| window.start);
     }
-    let mut reading =
-        Reading { skipped: count - chosen.len(), windows: count, logit: f32::NEG_INFINITY, ..Reading::default() };
+    let whole = whole.unwrap_or(count);
+    let skipped = count - chosen.len();
+    let mut reading = Reading { windows: count, whole, skipped, logit: f32::NEG_INFINITY, ..Reading::default() };
     let mut ids = Vec::with_capacity(WIDTH + 2);
     let mut open: Option<(Spot, usize)> = None;
     SCRATCH.with_borrow_mut(|scratch| {
@@ -97,7 +101,7 @@ pub(crate) fn read(model: &Model, task: Task<'_>, rank: impl Fn(Range<usize>) ->
             ids.extend(pieces[window.clone()].iter().map(|piece| piece.id));
             ids.push(CLOSE);
             let output = model.encoder.run(scratch, &ids, Some(channel));
-            let score = model.calibration.score(channel, output.window[0], whole.unwrap_or(count), linear);
+            let score = model.calibration.score(channel, output.window[0], whole, linear);
             reading.score = reading.score.max(score);
             reading.logit = reading.logit.max(output.window[0]);
             if score < threshold {

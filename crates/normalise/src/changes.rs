@@ -10,9 +10,9 @@ pub enum Change {
     Tags,
     /// Bytes hidden in a run of variation selectors, or such a run without sense.
     Selectors,
-    /// Zero-width characters, soft hyphens, invisible operators; bits written in them.
+    /// Zero-width characters, soft hyphens, invisible operators; bits written in them; anything unseen inside a word.
     Invisible,
-    /// Controls of the writing direction beside letters that need none.
+    /// Controls of the writing direction where none is needed, between words.
     Bidi,
     /// Letters of another script that look like the ones of the word they stand in.
     Homoglyphs,

@@ -41,7 +41,7 @@ pub(crate) fn class(symbol: char) -> Class {
         0x61c => Class::Bidi,
         0x530..=0x115e => Class::Plain,
         0x115f | 0x1160 | 0x1680 => Class::Blank,
-        0x180e => Class::Invisible,
+        0x17b4 | 0x17b5 | 0x180b..=0x180f => Class::Invisible,
         0x1ab0..=0x1aff | 0x1dc0..=0x1dff => Class::Mark,
         0x1161..=0x1cff => Class::Plain,
         0x1d00..=0x1dbf => latin_extra(symbol),
@@ -54,7 +54,7 @@ pub(crate) fn class(symbol: char) -> Class {
         0xa800..=0xfdff => Class::Plain,
         0xfe00..=0xfe0f | 0xe0100..=0xe01ef => Class::Selector,
         0xfe20..=0xfe2f => Class::Mark,
-        0xfeff | 0xfff9..=0xfffb => Class::Invisible,
+        0xfeff | 0xfff0..=0xfffb | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a => Class::Invisible,
         0xffa0 => Class::Blank,
         0xff10..=0xff19 | 0xff21..=0xff3a | 0xff41..=0xff5a => styled(code - 0xfee0),
         0x1d400..=0x1d7ff => mathematical(code),
@@ -64,6 +64,7 @@ pub(crate) fn class(symbol: char) -> Class {
         0x1f170..=0x1f189 => styled(code - 0x1f170 + 65),
         0x1f1e6..=0x1f1ff => Class::Regional,
         0xe0000..=0xe007f => Class::Tag,
+        0xe0080..=0xe00ff | 0xe01f0..=0xe0fff => Class::Invisible,
         _ => Class::Plain,
     }
 }
@@ -79,7 +80,7 @@ fn symbols(symbol: char) -> Class {
     match u32::from(symbol) {
         0x2000..=0x200a | 0x2028 | 0x2029 | 0x205f | 0x2800 => Class::Blank,
         0x2801..=0x283f => pairs(BRAILLE, symbol).map_or(Class::Plain, Class::Styled),
-        0x200b..=0x200d | 0x2060..=0x2064 => Class::Invisible,
+        0x200b..=0x200d | 0x2060..=0x2065 => Class::Invisible,
         0x200e | 0x200f | 0x202a..=0x202e | 0x2066..=0x206f => Class::Bidi,
         0x2071 | 0x207f | 0x2090..=0x209c => latin_extra(symbol),
         0x20d0..=0x20ff => Class::Mark,

@@ -1,7 +1,8 @@
 //! Tricks with characters: invisible, look-alike, styled and stacked ones.
 //!
-//! What honest writing needs stays: joiners in scripts that use them, emoji sequences, flags, accents, words of one
-//! script, the no-break and ideographic spaces (every reader takes them for spaces).
+//! What honest writing needs stays: joiners and unseen word gaps in scripts that use them, direction marks where the
+//! direction changes, emoji sequences, flags, accents, words of one script, the no-break and ideographic spaces (every
+//! reader takes them for spaces).
 
 use std::ops::Range;
 
@@ -16,6 +17,12 @@ use crate::word;
 const SMUGGLED_MIN: usize = 4;
 /// Zero-width characters in a row that may be binary digits.
 const BITS_MIN: usize = 14;
+/// Invisible signs in one place that honest writing may need.
+const KEPT_MAX: usize = 2;
+/// Invisible signs from which they are a disguise, wherever their script may need one, if no more than
+/// [`APART_MAX`] letters stand between one and the next.
+const CHAIN_MIN: usize = 5;
+const APART_MAX: usize = 2;
 /// Tag characters after a flag that honest regional flags use (with the closing one), and no more.
 const FLAG_TAGS_MAX: usize = 6;
 
@@ -43,9 +50,8 @@ static PAGES: [Page; 1024] = {
     let mut page = 0;
     while page < 1024 {
         pages[page] = match (page as u32) << 6 {
-            0x80 | 0x180 | 0x1c0 | 0x240..=0x340 | 0x480 | 0x540 | 0x580 | 0x600 | 0x1140 | 0x1680 | 0x1800 => {
-                Page::Mixed
-            }
+            0x80 | 0x180 | 0x1c0 | 0x240..=0x340 | 0x480 | 0x540 | 0x580 | 0x600 | 0x1140 => Page::Mixed,
+            0x1680 | 0x1780 | 0x1800 => Page::Mixed,
             0x1a80..=0x1ac0 | 0x1d00..=0x1dc0 | 0x2000..=0x2140 | 0x2200 | 0x2480..=0x24c0 | 0x2800 | 0x2c40 => {
                 Page::Mixed
             }
@@ -132,6 +138,7 @@ pub(crate) fn look(text: &str, signs: &mut Signs) {
 /// Takes the tricks off.
 pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
     let mut out = Rewrite::of(text);
+    let mut chain = Chain::default();
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -149,7 +156,7 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
             Class::Plain => end,
             Class::Tag => tags(&mut out, text, at),
             Class::Selector => selectors(&mut out, text, at),
-            Class::Invisible | Class::Bidi => invisible(&mut out, text, at),
+            Class::Invisible | Class::Bidi => invisible(&mut out, text, at, &mut chain),
             Class::Blank => {
                 out.replace(at..end, " ", Change::Spaces);
                 end
@@ -213,6 +220,10 @@ fn selectors(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
         })
         .collect();
     if bytes.len() < 2 {
+        // One shapes the sign before it; inside a word it only parts its letters.
+        if is_inside_word(text, at..end) {
+            out.replace(at..end, "", Change::Invisible);
+        }
         return end;
     }
     match String::from_utf8(bytes) {
@@ -224,39 +235,127 @@ fn selectors(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
     end
 }
 
-fn invisible(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
-    let unseen = |symbol| matches!(class(symbol), Class::Invisible | Class::Bidi);
-    let end = run(text, at, unseen);
+fn is_unseen(symbol: char) -> bool {
+    matches!(class(symbol), Class::Invisible | Class::Bidi)
+}
+
+fn invisible(out: &mut Rewrite<'_>, text: &str, at: usize, chain: &mut Chain) -> usize {
+    let end = run(text, at, is_unseen);
     if let Some(hidden) = zero_width_bits(&text[at..end]) {
         out.replace(at..end, &hidden, Change::Invisible);
         return end;
     }
-    // A joiner or direction mark between letters of a script that uses them, or in an emoji, belongs there.
-    let needs = |symbol: Option<char>| {
-        symbol.is_some_and(|symbol| {
-            let light = symbol.is_alphabetic() && (u32::from(symbol) < 0x530 || is_latin_extra(symbol));
-            !symbol.is_ascii() && !light && class(symbol) != Class::Mark
-        })
-    };
-    let before = text[..at].chars().next_back();
-    let after = char_at(text, end);
-    if (needs(before) || needs(after)) && end - at <= 6 {
-        return end;
-    }
+    let (before, after) = (text[..at].chars().next_back(), char_at(text, end));
     // Between words they are left-overs of typesetting and translation, and hide nothing.
-    let inside = before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric);
-    let bidi = text[at..end].chars().all(|symbol| class(symbol) == Class::Bidi);
-    let change = match (inside, bidi) {
-        (_, true) => Change::Bidi,
-        (true, false) => Change::Invisible,
-        (false, false) => Change::Spaces,
-    };
-    out.replace(at..end, "", change);
+    let inside = is_inside_word(text, at..end);
+    let mut room = if chain.is_disguise(text, at) { 0 } else { KEPT_MAX };
+    for (offset, symbol) in text[at..end].char_indices() {
+        if room > 0 && belongs(symbol, before, after) {
+            room -= 1;
+            continue;
+        }
+        let change = match (inside, class(symbol)) {
+            (true, _) => Change::Invisible,
+            (false, Class::Bidi) => Change::Bidi,
+            (false, _) => Change::Spaces,
+        };
+        let start = at + offset;
+        out.replace(start..start + symbol.len_utf8(), "", change);
+    }
     end
 }
 
-fn is_latin_extra(symbol: char) -> bool {
-    matches!(u32::from(symbol), 0x1e00..=0x1eff | 0x2c60..=0x2c7f | 0xa720..=0xa7ff)
+/// Whether what stands in a range parts the letters of a word.
+fn is_inside_word(text: &str, range: Range<usize>) -> bool {
+    let is_of_word = |symbol: char| symbol.is_alphanumeric() || is_vowel_or_accent(u32::from(symbol));
+    text[..range.start].chars().next_back().is_some_and(is_of_word) && char_at(text, range.end).is_some_and(is_of_word)
+}
+
+/// Whether the writing on one of its sides needs an invisible sign. Word joiners, soft hyphens, byte order marks and
+/// invisible operators are needed nowhere, and Han, kana and Hangul need none.
+fn belongs(symbol: char, before: Option<char>, after: Option<char>) -> bool {
+    let (before, after) = (before.map_or(0, u32::from), after.map_or(0, u32::from));
+    match symbol {
+        '\u{200b}' => has_unseen_gaps(before) || has_unseen_gaps(after),
+        '\u{200c}' => is_joining(before) || is_joining(after),
+        '\u{200d}' => is_joining(before) || is_joining(after) || is_pictograph(before) && is_pictograph(after),
+        '\u{180b}'..='\u{180f}' => matches!(before, 0x1800..=0x18af),
+        // Beside letters that all run one way they change nothing.
+        _ => class(symbol) == Class::Bidi && is_right_to_left(before) != is_right_to_left(after),
+    }
+}
+
+/// Scripts without blanks between words, which may have a zero-width space there: Thai, Lao, Myanmar, Khmer, Tai.
+fn has_unseen_gaps(code: u32) -> bool {
+    matches!(code, 0xe00..=0xeff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x1950..=0x1aaf | 0xa9e0..=0xa9ff | 0xaa60..=0xaadf)
+}
+
+/// Letters whose shape a joiner beside them changes: of cursive scripts (Arabic, Syriac, N'Ko, Mongolian, Phags-pa) and
+/// of Khmer; in the scripts of India only the sign that takes a letter's vowel away.
+fn is_joining(code: u32) -> bool {
+    match code {
+        0x600..=0x77f | 0x7c0..=0x7ff | 0x840..=0x8ff | 0x1780..=0x18af | 0xa840..=0xa877 => true,
+        0xfb50..=0xfdff | 0xfe70..=0xfefc | 0xdca => true,
+        0x900..=0xd7f => code & 0x7f == 0x4d,
+        _ => false,
+    }
+}
+
+/// What emoji are joined from: pictures, symbols, and the selector that stands behind one.
+fn is_pictograph(code: u32) -> bool {
+    matches!(code, 0x2190..=0x2bff | 0xfe0f | 0x1f000..=0x1faff)
+}
+
+fn is_right_to_left(code: u32) -> bool {
+    matches!(code, 0x590..=0x8ff | 0xfb1d..=0xfdff | 0xfe70..=0xfefc | 0x10800..=0x10fff | 0x1e800..=0x1efff)
+}
+
+/// Marks that belong to the letter before them: accents, and the vowels and tones of Arabic, of India and its neighbours.
+fn is_vowel_or_accent(code: u32) -> bool {
+    match code {
+        0x300..=0x36f | 0x610..=0x61a | 0x64b..=0x65f | 0x670 | 0x6d6..=0x6dc | 0x6df..=0x6e4 => true,
+        // The blocks of India, Tamil and Malayalam among them, are laid out alike.
+        0x900..=0xd7f => matches!(code & 0x7f, 0..=3 | 0x3a..=0x3c | 0x3e..=0x4d | 0x51..=0x57 | 0x62 | 0x63),
+        0xd81..=0xd83 | 0xdca..=0xddf | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e => true,
+        0xeb1 | 0xeb4..=0xebc | 0xec8..=0xece | 0x102b..=0x103e | 0x17b4..=0x17d3 => true,
+        _ => false,
+    }
+}
+
+/// The last row of invisible signs, each a letter or two from the next, that was looked at.
+#[derive(Default)]
+struct Chain {
+    /// Where its last sign ends.
+    end: usize,
+    is_disguise: bool,
+}
+
+impl Chain {
+    /// Whether the signs at `at` are of a row that is too long and too close for honest writing. Each row is read once.
+    fn is_disguise(&mut self, text: &str, at: usize) -> bool {
+        if at >= self.end {
+            *self = Chain::of(text, at);
+        }
+        self.is_disguise
+    }
+
+    fn of(text: &str, at: usize) -> Chain {
+        let (mut signs, mut apart, mut letters, mut end) = (0, true, 0, at);
+        for (offset, symbol) in text[at..].char_indices() {
+            if !symbol.is_ascii() && is_unseen(symbol) {
+                signs += usize::from(apart);
+                (apart, letters, end) = (false, 0, at + offset + symbol.len_utf8());
+                continue;
+            }
+            apart = true;
+            letters += usize::from(symbol.is_alphanumeric() && !is_vowel_or_accent(u32::from(symbol)));
+            // An emoji ends a row: the joints within it are its own.
+            if letters > APART_MAX || matches!(u32::from(symbol), 0x1f000..=0x1faff) {
+                break;
+            }
+        }
+        Chain { end, is_disguise: signs >= CHAIN_MIN }
+    }
 }
 
 /// Text written in two invisible characters as bits, a third one perhaps between the letters.

@@ -141,7 +141,7 @@ pub(crate) struct GuardsConfig {
     windows_max: Option<usize>,
     /// Judgements of texts that are remembered. Default 65536.
     remembered_max: Option<usize>,
-    /// Seconds that reading one request may take. Default 10.
+    /// Seconds that reading one request may take, and that a long one waits before to be looked at. Default 10.
     read_time_max: Option<f64>,
     /// Seconds that an answer waits for the verdict where nothing may be refused. Default 0.05.
     answer_wait_max: Option<f64>,

@@ -1,7 +1,7 @@
 //! `POST /v1/sallyport/inspect`: what the guards would say about one text.
 //!
-//! Takes and gives what a line of `sallyport inspect --jsonl` does. Promises: bounded like every text of a request, and by
-//! the same queue; nothing is kept or told, whatever is found.
+//! Takes and gives what a line of `sallyport inspect --jsonl` does, by the threshold and the list of the key's project.
+//! Promises: bounded like every text of a request, and by the same queue; nothing is kept or told, whatever is found.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use injection::{Channel, Glance};
 use serde_json::json;
-use store::{ProjectId, Threshold};
+use store::{Project, ProjectId, Threshold};
 use wire::json::{Kind, TopLevel};
 use wire::refusal::{Reason, Refusal};
 
 use super::guards::score;
 use super::pool::{Failure, Task};
-use super::reading::{Found, Reading, kind_word};
+use super::reading::{Found, Reading, is_allowed, kind_word};
 use super::turns::OFF_THREAD_BYTES;
 use super::verdict::unjudged;
 use crate::answer::Answer;
@@ -36,6 +36,13 @@ struct Question {
     channel: Channel,
 }
 
+/// What came of it.
+struct Said {
+    reading: Reading,
+    /// Whether the project lets the text through, whatever was found in it.
+    is_allowed: bool,
+}
+
 /// Answers what the guards say about a text.
 ///
 /// # Errors
@@ -53,8 +60,8 @@ pub(crate) async fn ask(
     let said = project.map_or(Threshold::Default, |project| project.guards.channel(question.channel).threshold);
     let threshold = gate.guards.threshold(said, question.channel);
     gate.metrics.guards.texts(question.channel.as_str(), "asked", 1);
-    let whose = project.map_or_else(|| ProjectId::new(ADMINS), |project| project.id.clone());
-    let reading = judge(gate, &whose, question, score(threshold)).await.map_err(|failure| {
+    let said = judge(gate, project, question, score(threshold)).await;
+    let Said { reading, is_allowed } = said.map_err(|failure| {
         gate.metrics.guards.failed(failure.word());
         unjudged(failure)
     })?;
@@ -70,35 +77,50 @@ pub(crate) async fn ask(
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let mut json = json!({
         "score": decimal(reading.score),
-        "verdict": if reading.score >= score(threshold) { "block" } else { "pass" },
+        "verdict": if !is_allowed && reading.score >= score(threshold) { "block" } else { "pass" },
         "findings": reading.found.iter().map(found).collect::<Vec<_>>(),
         "micros": micros,
     });
     if reading.partly {
         json["partly"] = json!(true);
     }
+    if is_allowed {
+        json["allowed"] = json!(true);
+    }
     let mut response = Response::new(Answer::whole(json.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
-async fn judge(gate: &Gate, whose: &ProjectId, question: Question, threshold: f32) -> Result<Reading, Failure> {
+/// Judges a text as a project does, or as nobody's where there is none.
+async fn judge(
+    gate: &Gate,
+    project: Option<&Arc<Project>>,
+    question: Question,
+    threshold: f32,
+) -> Result<Said, Failure> {
     let Question { text, channel } = question;
     let (guards, detector) = (&gate.guards, gate.guards.detector());
     let (bytes, windows) = (text.len(), guards.limits.windows_max);
-    let looking = Arc::clone(&detector);
-    let look = move || match looking.glance_closely(&text, channel, threshold) {
-        Glance::Sure(judgement) => Ok(Reading::of(&text, judgement)),
-        Glance::Unsure(pending) => Err(pending.into_owned()),
+    let whose = project.map_or_else(|| ProjectId::new(ADMINS), |project| project.id.clone());
+    let (looking, project) = (Arc::clone(&detector), project.cloned());
+    let look = move || {
+        let is_allowed = project.is_some_and(|project| is_allowed(&project.guards, channel, &text));
+        let seen = match looking.glance_closely(&text, channel, threshold) {
+            Glance::Sure(judgement) => Ok(Reading::of(&text, judgement)),
+            Glance::Unsure(pending) => Err(pending.into_owned()),
+        };
+        (seen, is_allowed)
     };
-    let pending = match guards.turns.run(bytes, look).await {
-        Some(Ok(reading)) => return Ok(reading),
-        Some(Err(pending)) => pending,
-        None => return Err(Failure::Failed),
+    let (seen, is_allowed) = guards.turns.run(bytes, look).await?;
+    let pending = match seen {
+        Ok(reading) => return Ok(Said { reading, is_allowed }),
+        Err(pending) => pending,
     };
     let read = Box::new(move || vec![Reading::read(&detector, &pending, threshold, windows)]);
-    let readings = guards.pool.submit(whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await;
-    Ok(readings.whole()?.into_iter().next().unwrap_or_default())
+    let readings = guards.pool.submit(&whose, vec![Task { bytes, read }])?.within(guards.limits.read_time_max).await;
+    let reading = readings.whole()?.into_iter().next().unwrap_or_default();
+    Ok(Said { reading, is_allowed })
 }
 
 /// Reads a question where a long one keeps no other request waiting.

@@ -22,7 +22,8 @@ pub(crate) struct Guards {
     pub(crate) pool: Pool,
     /// What texts that were judged before came to.
     memory: Memory,
-    /// Turns of what is looked at off the workers: one for each core.
+    /// Turns of what is looked at off the workers: one for each core. Who waits for one waits as long as for the
+    /// transformer.
     pub(super) turns: Turns,
     hashing: RandomState,
     pub(crate) limits: GuardLimits,
@@ -41,7 +42,7 @@ impl Guards {
             version: AtomicU64::new(0),
             pool: Pool::start(limits.threads, room)?,
             memory: Memory::new(limits.remembered_max),
-            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from), limits.read_time_max),
             hashing: RandomState::new(),
             limits: limits.clone(),
         })

@@ -2,22 +2,25 @@
 //! read is chosen.
 //!
 //! Promises: whatever the transformer comes to read, every text was looked at; a detector that panics costs the request
-//! its verdict, not the worker its life.
+//! its verdict, not the worker its life; a long body whose turn does not come in time has none, either.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::vec::Drain;
 
 use aws_lc_rs::rand;
-use extract::{Extracted, FormReader, Text, Unseen, UnseenSet, is_marked, spotlight};
+use bytes::Bytes;
+use extract::{Extracted, FormReader, PurposeReader, Text, Unseen, UnseenSet, is_marked, spotlight};
 use injection::{Channel, Extent, Glance};
-use store::{GuardMode, Spotlight, Threshold};
+use store::{GuardMode, OnFailure, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 
 use super::Case;
 use super::choose::{Candidates, cost_of, share};
 use super::guards::score;
 use super::looked::{ByChannel, Chosen, Looked, Spot, Unsure};
-use super::reading::{Reading, hash};
+use super::pool::Failure;
+use super::reading::{Reading, is_allowed};
 use super::remember::Known;
 use crate::prepare::BodyKind;
 
@@ -29,7 +32,7 @@ pub(super) async fn look(case: Case, kind: BodyKind) -> (Case, Looked) {
     let case = Arc::new(case);
     let looking = Arc::clone(&case);
     let looked = case.gate.guards.turns.run(case.body.len(), move || looking.look(&kind)).await;
-    let case = Arc::into_inner(case).expect("the look is over, and had the only other copy");
+    let case = Arc::into_inner(case).expect("the look is over or never began, and had the only other copy");
     (case, looked.unwrap_or_else(Looked::failed))
 }
 
@@ -39,10 +42,18 @@ impl Case {
         let look = || match kind {
             BodyKind::Nothing => Looked::default(),
             BodyKind::Json => Look::at(self).json(),
-            BodyKind::Form(content_type) => Look::at(self).form(content_type).unwrap_or_else(|_| Looked::failed()),
-            BodyKind::Unread => Looked { has_unread_parts: true, ..Looked::default() },
+            BodyKind::Form(content_type) => Look::at(self).form(content_type).unwrap_or_else(|_| unlooked()),
+            BodyKind::Through => Looked { failure: self.unread_form(), ..Looked::unread() },
+            BodyKind::Unread => Looked::unread(),
         };
-        catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| Looked::failed())
+        catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| unlooked())
+    }
+
+    /// What a form that streams through comes to: nobody may read in it what the project wants to be refused, and a guard
+    /// that padding switches off is none. Where such a text would pass all the same, no more than the header says it.
+    fn unread_form(&self) -> Option<Failure> {
+        let is_refused = self.blocks_in(Channel::Untrusted) && self.project.guards.on_failure == OnFailure::Closed;
+        is_refused.then_some(Failure::Form)
     }
 
     /// How many windows may be read of a request.
@@ -94,7 +105,7 @@ impl Look<'_> {
     fn json(mut self) -> Looked {
         let case = self.case;
         // It was read before by the same reader.
-        let Ok(extracted) = extract::extract(case.teller.endpoint, &case.body) else { return Looked::failed() };
+        let Ok(extracted) = extract::extract(case.teller.endpoint, &case.body) else { return unlooked() };
         let is_wanted = case.project.guards.spotlight != Spotlight::Off;
         if is_wanted && case.is_kept(extracted.unseen) {
             self.looked.unmarked = extracted.texts.iter().any(is_marked);
@@ -106,13 +117,21 @@ impl Look<'_> {
     }
 
     fn form(mut self, content_type: &str) -> Result<Looked, MultipartError> {
-        let mut events = Vec::new();
-        let (mut parser, mut form) =
-            (Parser::new(&boundary(content_type)?), FormReader::new(self.case.teller.endpoint));
-        let mut rest = self.case.body.clone();
-        while !rest.is_empty() {
-            parser.push(&rest.split_to(rest.len().min(PIECE_BYTES)), &mut events)?;
-            for event in events.drain(..) {
+        let (case, boundary) = (self.case, boundary(content_type)?);
+        let mut purpose = PurposeReader::new(case.teller.endpoint);
+        walk(&case.body, &boundary, |events| {
+            for event in events {
+                match event {
+                    Event::Begin(part) => purpose.begin(&part.name, part.file_name.as_deref()),
+                    Event::Data(data) => purpose.data(&data),
+                    Event::End => {}
+                }
+            }
+        })?;
+        // It may stand behind the files that it tells about.
+        let mut form = FormReader::new(case.teller.endpoint).with_purpose(purpose.finish());
+        walk(&case.body, &boundary, |events| {
+            for event in events {
                 match event {
                     Event::Begin(part) => form.begin(&part.name, part.file_name.as_deref()),
                     Event::Data(data) => form.data(&data),
@@ -120,7 +139,7 @@ impl Look<'_> {
                 }
             }
             form.drain().into_iter().for_each(|text| self.text(text));
-        }
+        })?;
         self.all(form.finish());
         Ok(self.end())
     }
@@ -147,7 +166,7 @@ impl Look<'_> {
     /// Looks at one text; how it was judged, if it was.
     fn judged_by(&mut self, text: Text<'_>, threshold: Threshold) -> Option<&'static str> {
         let (guards, settings, channel) = (&self.case.gate.guards, &self.case.project.guards, text.channel);
-        if !settings.allow.is_empty() && settings.allows(channel, hash(&text.text)) {
+        if is_allowed(settings, channel, &text.text) {
             return Some("allowed");
         }
         let threshold = guards.threshold(threshold, channel);
@@ -215,6 +234,21 @@ impl Look<'_> {
         }
         self.looked
     }
+}
+
+/// What is seen where looking failed.
+fn unlooked() -> Looked {
+    Looked::failed(Failure::Failed)
+}
+
+/// Walks through a form, piece by piece: `show` takes what each of them shows.
+fn walk(body: &Bytes, boundary: &str, mut show: impl FnMut(Drain<'_, Event>)) -> Result<(), MultipartError> {
+    let (mut parser, mut rest, mut events) = (Parser::new(boundary), body.clone(), Vec::new());
+    while !rest.is_empty() {
+        parser.push(&rest.split_to(rest.len().min(PIECE_BYTES)), &mut events)?;
+        show(events.drain(..));
+    }
+    Ok(())
 }
 
 /// Whether reading so many windows of a text is worth it where so many were read before.

@@ -79,8 +79,14 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    pub(super) fn failed() -> Looked {
-        Looked { failure: Some(Failure::Failed), ..Looked::default() }
+    /// Nobody knows what there is to see.
+    pub(super) fn failed(why: Failure) -> Looked {
+        Looked { failure: Some(why), ..Looked::default() }
+    }
+
+    /// A body that is not looked into.
+    pub(super) fn unread() -> Looked {
+        Looked { has_unread_parts: true, ..Looked::default() }
     }
 
     /// Takes in what a text came to. Findings that are like many before are counted, and not kept.

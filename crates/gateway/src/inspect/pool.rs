@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     Late,
     /// The detector failed.
     Failed,
+    /// A form that streams through: too long to be held, or of a length that nobody announced.
+    Form,
 }
 
 impl Failure {
@@ -34,6 +36,7 @@ impl Failure {
             Failure::Overloaded => "overloaded",
             Failure::Late => "late",
             Failure::Failed => "failed",
+            Failure::Form => "form",
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use injection::{Budget, Detector, Finding, Judgement, Kind, Pending};
-use store::TextHash;
+use injection::{Budget, Channel, Detector, Finding, Judgement, Kind, Pending};
+use store::{GuardSettings, TextHash};
 
 /// Findings of one text that are kept: the best ones. More of them say nothing new.
 const FINDINGS_MAX: usize = 8;
@@ -72,6 +72,11 @@ pub(crate) fn hash(text: &str) -> TextHash {
     let mut hash = TextHash([0; 32]);
     hash.0.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     hash
+}
+
+/// Whether a project lets a text through unread where it stands.
+pub(super) fn is_allowed(settings: &GuardSettings, channel: Channel, text: &str) -> bool {
+    !settings.allow.is_empty() && settings.allows(channel, hash(text))
 }
 
 fn found(text: &str, finding: Finding) -> Found {

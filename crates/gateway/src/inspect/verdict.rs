@@ -15,6 +15,7 @@ use wire::refusal::{Reason, Refusal};
 
 use super::pool::Failure;
 use super::reading::{Found, kind_word};
+use crate::prepare::INSPECTED_FORM_BYTES_MAX;
 
 /// The header.
 pub(crate) const HEADER: &str = "x-sallyport-verdict";
@@ -163,9 +164,19 @@ pub(crate) fn unjudged(failure: Failure) -> Refusal {
         Failure::Overloaded => "have too much to read right now",
         Failure::Late => "did not finish reading in time",
         Failure::Failed => "failed",
+        Failure::Form => return unread_form(),
     };
     let words = format!("The guards that read this request {words}, and it does not pass unread. Retry shortly.");
     Refusal::new(Reason::GuardUnavailable, words).retry_after_ms(1_000).cause(failure.word())
+}
+
+/// The refusal of a form that nobody reads. Another try would not be read, either.
+fn unread_form() -> Refusal {
+    let words = format!(
+        "The guards read a form before it is sent where its length is announced (Content-Length) and at most {} MB, and this one does not pass unread. Send it so, in parts if need be.",
+        INSPECTED_FORM_BYTES_MAX / (1024 * 1024)
+    );
+    Refusal::new(Reason::GuardUnavailable, words).cause(Failure::Form.word())
 }
 
 impl Placed {
@@ -243,5 +254,16 @@ mod tests {
         let verdict = Verdict { failure: Some(Failure::Failed), fails_closed: true, ..Verdict::default() };
         assert_eq!((verdict.word(), verdict.header().as_str()), (Word::Block, "block; failed=failed"));
         assert_eq!(verdict.refusal().expect("refused").status(), 503);
+    }
+
+    #[test]
+    fn a_form_that_nobody_read_is_refused_with_what_would_be_read() {
+        let verdict =
+            Verdict { has_unread_parts: true, failure: Some(Failure::Form), fails_closed: true, ..Verdict::default() };
+        assert_eq!(verdict.header(), "block; unscanned=form; failed=form");
+        let refusal = verdict.refusal().expect("refused");
+        assert_eq!((refusal.status(), refusal.code()), (503, Some("guard_unavailable")));
+        assert!(refusal.message.contains("Content-Length") && refusal.message.contains("16 MB"), "{refusal}");
+        assert_eq!(refusal.retry_after_ms, None, "no other try is read, either");
     }
 }

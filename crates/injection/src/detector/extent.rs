@@ -1,5 +1,7 @@
 //! What it takes the transformer to read a text, known before it reads.
 
+use std::ops::Range;
+
 use normalise::{Normalised, normalise};
 
 use super::{Detector, MARGIN_BYTES, Pending};
@@ -18,6 +20,14 @@ impl Detector {
     pub(super) fn extent_of_parts(&self, plain: &Normalised<'_>, most: usize) -> Extent {
         let parts = plain.material(MARGIN_BYTES).into_iter().map(|part| self.extent_of(&plain.text[part], most));
         parts.fold(Extent::default(), |all, part| all.and(part, most))
+    }
+
+    /// Whether so many windows are enough for all of these parts of a text. What is beyond them is not cut into pieces.
+    pub(super) fn suffice(&self, allowed: usize, text: &str, parts: &[Range<usize>]) -> bool {
+        let less = |left: usize, part: &Range<usize>| {
+            left.checked_sub(self.extent_of(&text[part.clone()], left.saturating_add(1)).windows)
+        };
+        parts.iter().try_fold(allowed, less).is_some()
     }
 
     fn extent_of(&self, text: &str, most: usize) -> Extent {

@@ -188,12 +188,72 @@ fn the_verdict_names_what_nobody_read() {
 
 /// A file is uploaded.
 fn upload(world: &World, text: &str) -> Answer {
-    let form = format!(
-        "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n{text}\r\n--b--\r\n"
-    );
+    upload_form(world, &form(&[FILE, ("purpose", "assistants")], text), &[])
+}
+
+/// The part that holds a file.
+const FILE: (&str, &str) = ("file\"; filename=\"a.txt", "");
+
+/// A form of these fields, in which what is empty is this text.
+fn form(fields: &[(&str, &str)], text: &str) -> String {
+    let part = |&(name, value): &(&str, &str)| {
+        let value = if value.is_empty() { text } else { value };
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    fields.iter().map(part).collect::<String>() + "--b--\r\n"
+}
+
+fn upload_form(world: &World, body: &str, more: &[(&str, &str)]) -> Answer {
     let bearer = format!("Bearer {}", world.project_key);
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "multipart/form-data; boundary=b")];
-    world.raw(&request("POST", "/v1/files", &headers, form.as_bytes()))
+    world.raw(&request("POST", "/v1/files", &[&headers[..], more].concat(), body.as_bytes()))
+}
+
+#[test]
+fn a_form_that_nobody_reads_is_refused_where_its_texts_would_be() {
+    let world = World::new();
+    let failures = || world.metric("sallyport_guard_failures_total{failure=\"form\"}");
+    let of = |text: &str| form(&[("purpose", "assistants"), FILE], text);
+    let padded = of(&format!("{ATTACK}{}", " words".repeat(3_000_000)));
+    let short = of(ATTACK);
+    let chunked = format!("{:x}\r\n{short}\r\n0\r\n\r\n", short.len());
+    let send =
+        || [upload_form(&world, &padded, &[]), upload_form(&world, &chunked, &[("Transfer-Encoding", "chunked")])];
+    world.guard(&json!({"untrusted": {"mode": "block"}}));
+    for answer in send() {
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"), "{}", answer.text());
+        assert_eq!(verdict(&answer), "block; unscanned=form; failed=form");
+    }
+    assert!(world.upstream.requests().is_empty(), "nothing was sent");
+    assert_eq!(failures(), 2);
+    expect_blocked(&upload_form(&world, &short, &[]));
+    for change in [json!({"on_failure": "open"}), json!({"on_failure": "closed", "untrusted": {"mode": "observe"}})] {
+        world.guard(&change);
+        for answer in send() {
+            assert_eq!((answer.status, verdict(&answer)), (200, "pass; unscanned=form"), "{change}");
+        }
+    }
+    assert_eq!(failures(), 2, "what passes is told as ever");
+}
+
+#[test]
+fn a_file_does_not_choose_whose_words_it_holds() {
+    let world = World::new();
+    world.guard(&json!({"untrusted": {"mode": "block"}}));
+    for line in [json!({"messages": [{"role": "system", "content": ATTACK}]}), json!({"prompt": ATTACK})] {
+        let line = line.to_string();
+        for fields in [[FILE, ("purpose", "user_data")], [("purpose", "user_data"), FILE]] {
+            let answer = upload_form(&world, &form(&fields, &line), &[]);
+            expect_blocked(&answer);
+            assert!(verdict(&answer).ends_with("; in=untrusted"), "{}", verdict(&answer));
+        }
+    }
+    let line = json!({"prompt": ATTACK}).to_string();
+    for fields in [[FILE, ("purpose", "fine-tune")], [("purpose", "batch"), FILE]] {
+        let answer = upload_form(&world, &form(&fields, &line), &[]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(verdict(&answer).ends_with("; in=user"), "{}", verdict(&answer));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use injection::{Channel, Detector, Glance, Level};
 use serde_json::{Value, json};
 use testkit::Script;
 
@@ -166,6 +167,46 @@ fn an_answer_that_nobody_may_refuse_does_not_wait_long() {
         assert!(Instant::now() < deadline, "and then it is given back");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a user asks and the cheap stages are sure of.
+fn sure() -> &'static str {
+    let detector = Detector::embedded();
+    let threshold = detector.threshold(Level::default(), Channel::User);
+    let texts = [
+        "How do I boil an egg?",
+        "What is 17 times 23?",
+        "When does the next train to Leeds leave?",
+        "Which rooms of the museum are open on Sunday?",
+    ];
+    let is_sure = |text: &&str| matches!(detector.glance(text, Channel::User, threshold), Glance::Sure(_));
+    texts.into_iter().find(is_sure).expect("the linear stage is sure of none of these: the test needs another text")
+}
+
+#[test]
+fn what_needs_no_transformer_is_answered_while_long_pages_wait_for_it() {
+    const PAGES: [&str; 4] = ["library", "theatre", "garden", "castle"];
+    // Each of the pages takes the only thread seconds.
+    let world = World::with("[guards]\nthreads = 1\nwindows_max = 400\nread_time_max = 600\n");
+    let block = json!({"mode": "block"});
+    world.guard(&json!({"untrusted": block, "user": block, "system": block}));
+    let page = |word: &str| format!("The {word} opens at nine and closes at six, on Sundays at two. ").repeat(2_000);
+    // Held until the end: what nobody waits for is not read.
+    let pages = PAGES.map(|word| world.begin("/v1/responses", &results(&[page(word)]), &[]));
+    let waiting = || world.metric("sallyport_guard_queue");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The thread reads one, and the others wait.
+    while waiting() < PAGES.len() as u64 - 1 {
+        assert!(Instant::now() < deadline, "{}", world.diagnostics());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let chat = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": sure()}]});
+    let answer = world.post(CHAT, &chat);
+    assert_eq!((answer.status, verdict(&answer)), (200, "pass"), "{}", answer.text());
+    assert!(waiting() > 0, "the pages still wait");
+    assert_eq!(world.metric("sallyport_inspections_total{verdict=\"pass\"}"), 1, "none of the pages is done");
+    assert_eq!(world.metric("sallyport_inspected_texts_total{channel=\"user\",by=\"glanced\"}"), 1);
+    drop(pages);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use injection::{Budget, Channel, Detector, Level};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, request};
+use crate::findings::hash;
 use crate::guards::ATTACK;
 use crate::world::World;
 
@@ -61,6 +62,35 @@ fn a_score_is_that_of_all_stages_together_as_on_the_command_line() {
         let said = ask(&world, &world.admin_key, &json!({"text": ATTACK, "channel": name})).json();
         let score = said["score"].as_f64().expect("a score");
         assert!((score - f64::from(whole.score)).abs() < 1e-6, "{said} and not {whole:?}");
+    }
+}
+
+#[test]
+fn what_the_project_lets_through_passes_and_is_scored_all_the_same() {
+    let world = World::new();
+    let question = json!({"text": ATTACK, "channel": "untrusted"});
+    let before = ask(&world, &world.project_key, &question).json();
+    assert_eq!((&before["verdict"], &before["allowed"]), (&json!("block"), &Value::Null));
+    world.guard(&json!({"allow": [format!("untrusted:{}", hash(ATTACK))]}));
+    let said = ask(&world, &world.project_key, &question).json();
+    assert_eq!((&said["verdict"], &said["allowed"]), (&json!("pass"), &json!(true)), "{said}");
+    assert_eq!((&said["score"], &said["findings"]), (&before["score"], &before["findings"]));
+    // No other text, not in another channel, and for no other project's key.
+    let (_, other) = world.project("other");
+    for (key, text, channel) in [
+        (&world.project_key, format!("{ATTACK} "), "untrusted"),
+        (&world.project_key, ATTACK.to_owned(), "user"),
+        (&world.admin_key, ATTACK.to_owned(), "untrusted"),
+        (&other, ATTACK.to_owned(), "untrusted"),
+    ] {
+        let said = ask(&world, key, &json!({"text": text, "channel": channel})).json();
+        assert_eq!((&said["verdict"], &said["allowed"]), (&json!("block"), &Value::Null), "{said}");
+    }
+    // Listed without a channel, it passes in each.
+    world.guard(&json!({"allow": [hash(ATTACK)]}));
+    for channel in ["user", "untrusted", "system"] {
+        let said = ask(&world, &world.project_key, &json!({"text": ATTACK, "channel": channel})).json();
+        assert_eq!((&said["verdict"], &said["allowed"]), (&json!("pass"), &json!(true)), "{said}");
     }
 }
 
