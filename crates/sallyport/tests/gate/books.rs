@@ -250,9 +250,9 @@ impl World {
         }
     }
 
-    /// Waits for something, at most 10 seconds.
+    /// Waits for something, at most a minute.
     pub(crate) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !is_so() {
             assert!(Instant::now() < deadline, "in vain: {what}; the gate said:\n{}", self.diagnostics());
             std::thread::sleep(Duration::from_millis(10));
