@@ -35,7 +35,7 @@ round() {
 round round1 --words 1 --rate 8e-5 --seed 1
 round round2 --resume "$WORK/round1" --benign 0.5 --attacks 0.5 --mine 2000 --doubt -1.5 --rate 8e-5 --seed 2
 round round3 --resume "$WORK/round2" --benign 0.4 --attacks 0.4 --sentences 1200 --mine 2000 --doubt -1.5 --rate 7e-5 --seed 3
-round round4 --resume "$WORK/round3" --benign 0.25 --attacks 0.25 --times 1 --sentences 600 --mine 1200 --doubt -1.5 --rate 6e-5 --seed 4
+round round4 --resume "$WORK/round3" --benign 0.25 --attacks 0.25 --sentences 600 --mine 1200 --doubt -1.5 --rate 6e-5 --seed 4
 "$WORK/venv/bin/python" average.py "$WORK/averaged" "$WORK/round4" "$WORK/round3"
 
 echo "== linear stage"

@@ -226,7 +226,7 @@ def main():
     parser.add_argument("--benign", type=float, default=1.0, help="share of the caps that an epoch draws from shared benign sources")
     parser.add_argument("--attacks", type=float, default=1.0, help="the same of shared attacks")
     parser.add_argument("--sentences", type=int, default=2000, help="sentences of clean texts put into others, an epoch")
-    parser.add_argument("--times", type=int, default=2, help="how often an epoch sees each hand-written row, and each payload in a context")
+    parser.add_argument("--times", type=int, default=1, help="how often an epoch sees each hand-written row, and each payload in a context")
     parser.add_argument("--rate", type=float, default=8e-5)
     parser.add_argument("--words", type=float, default=0.3, help="the rate of the word table, as a share of the others'")
     parser.add_argument("--hide", type=float, default=0.06, help="share of pieces that are hidden from a batch")
