@@ -168,7 +168,7 @@ class Average:
 
 
 # Rows of each part that a trial sees.
-TRIAL = 2000
+TRIAL = 600
 
 
 def prepare(options):
