@@ -43,9 +43,14 @@ impl PurposeReader {
         PurposeReader { root: Table::shared().root(endpoint), is_open: false, count: 0, value: Vec::new() }
     }
 
+    /// Whether the operation's forms have a purpose at all; where not, nothing needs to be read for it.
+    pub fn is_asked(&self) -> bool {
+        Table::shared().field(self.root, FIELD) != UNKNOWN
+    }
+
     /// A part begins.
     pub fn begin(&mut self, name: &str, file_name: Option<&str>) {
-        self.is_open = name == FIELD && file_name.is_none() && Table::shared().field(self.root, name) != UNKNOWN;
+        self.is_open = name == FIELD && file_name.is_none() && self.is_asked();
         self.count += usize::from(self.is_open);
     }
 

@@ -210,6 +210,13 @@ fn a_purpose_that_is_none_says_nothing() {
 }
 
 #[test]
+fn only_forms_that_have_a_purpose_are_read_for_it() {
+    for (path, is_asked) in [("/v1/files", true), ("/v1/audio/transcriptions", false), ("/v1/uploads/u/parts", false)] {
+        assert_eq!(PurposeReader::new(row(path)).is_asked(), is_asked, "{path}");
+    }
+}
+
+#[test]
 fn a_file_that_only_begins_like_lines_is_text() {
     let file = b"{\n  \"a\": \"b c\"\n}\n";
     assert_eq!(

@@ -119,15 +119,17 @@ impl Look<'_> {
     fn form(mut self, content_type: &str) -> Result<Looked, MultipartError> {
         let (case, boundary) = (self.case, boundary(content_type)?);
         let mut purpose = PurposeReader::new(case.teller.endpoint);
-        walk(&case.body, &boundary, |events| {
-            for event in events {
-                match event {
-                    Event::Begin(part) => purpose.begin(&part.name, part.file_name.as_deref()),
-                    Event::Data(data) => purpose.data(&data),
-                    Event::End => {}
+        if purpose.is_asked() {
+            walk(&case.body, &boundary, |events| {
+                for event in events {
+                    match event {
+                        Event::Begin(part) => purpose.begin(&part.name, part.file_name.as_deref()),
+                        Event::Data(data) => purpose.data(&data),
+                        Event::End => {}
+                    }
                 }
-            }
-        })?;
+            })?;
+        }
         // It may stand behind the files that it tells about.
         let mut form = FormReader::new(case.teller.endpoint).with_purpose(purpose.finish());
         walk(&case.body, &boundary, |events| {
