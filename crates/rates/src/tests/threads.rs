@@ -128,23 +128,41 @@ fn threads_never_hold_more_places_than_there_are() {
     assert_eq!(places.len(), 3, "every place was freed, in both buckets");
 }
 
-#[test]
-fn corrections_by_threads_add_up() {
-    let (book, limits) = (Book::new(), tokens(80_000));
+/// Threads take an estimate each, over and over, and correct it; what they leave of the limit, if `used` was used before.
+fn left_after_corrections(used: u64) -> u64 {
+    const LIMIT: u64 = 80_000;
+    let (book, limits) = (Book::new(), tokens(LIMIT));
+    let want = |tokens| Want { tokens, ..Want::default() };
+    drop(book.admit(0, &[of(KEY, &limits)], &want(used)).expect("there is room"));
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for number in 0..100 {
-                    let want = Want { tokens: 90, ..Want::default() };
-                    let mut place = book.admit(0, &[of(KEY, &limits)], &want).expect("there is room");
+                    let mut place = book.admit(0, &[of(KEY, &limits)], &want(ESTIMATE)).expect("there is room");
                     place.correct(0, number);
                 }
             });
         }
     });
-    // Each thread used 0 + 1 + … + 99.
-    let left = 80_000 - THREADS * 4_950;
-    let want = |tokens| Want { tokens, ..Want::default() };
-    assert!(book.admit(0, &[of(KEY, &limits)], &want(left + 1)).is_err());
-    assert!(book.admit(0, &[of(KEY, &limits)], &want(left)).is_ok());
+    let is_left = |count| book.admit(0, &[of(KEY, &limits)], &want(count)).is_ok();
+    (1..=LIMIT).rev().find(|count| is_left(*count)).unwrap_or(0)
+}
+
+const ESTIMATE: u64 = 90;
+/// What threads use in `left_after_corrections`: each 0 + 1 + … + 99.
+const USED: u64 = THREADS * 4_950;
+
+#[test]
+fn corrections_by_threads_add_up() {
+    // No excess is ever larger than what is in use: nothing depends on how low the level was, nor on who was kept waiting.
+    let before = THREADS * ESTIMATE;
+    assert_eq!(left_after_corrections(before), 80_000 - before - USED);
+}
+
+#[test]
+fn corrections_near_an_empty_bucket_never_give_back_too_much() {
+    // One who is kept waiting while the level has more low points than are remembered gets less back, by his excess at most.
+    let left = left_after_corrections(0);
+    let exact = 80_000 - USED;
+    assert!((exact - THREADS * ESTIMATE..=exact).contains(&left), "{left} of {exact}");
 }
