@@ -1,7 +1,7 @@
 //! Rules: patterns that are an attack wherever they stand, in a file that people can read, change and swap.
 //!
-//! Promises: all patterns are looked for in one pass over a text (a second one over its plain form, where that has other
-//! words); time is linear; a set is immutable and shared by all threads, and swapping it is the caller's; a file that does
+//! Promises: all patterns are looked for in one pass over a text (a second one over its plain form, near what has other
+//! words there); time is linear; a set is immutable and shared by all threads, and swapping it is the caller's; a file that does
 //! not pass its own examples is not taken. The default file, `rules/default.toml`, says how a rule is written.
 
 mod parse;
@@ -25,6 +25,9 @@ pub const FINDINGS_MAX: usize = 64;
 /// Bytes before a match within which a citation begins, and bytes behind it within which it must end.
 const LEAD_BYTES_MAX: usize = 60;
 const QUOTATION_BYTES_MAX: usize = 200;
+/// What is looked through on both sides of other words of the plain form: a match of which only a part was in disguise may
+/// reach so far.
+const MARGIN_BYTES: usize = 1_000;
 /// Marks that open a citation, with those that close it.
 const MARKS: [(char, char); 11] = [
     ('"', '"'),
@@ -77,9 +80,9 @@ struct Pattern {
 }
 
 impl Pattern {
-    fn matches<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+    fn matches<'t>(&'t self, input: Input<'t>) -> impl Iterator<Item = Range<usize>> + 't {
         let regex = self.regex.get_or_init(|| parse::regex(&[&self.text], MatchKind::LeftmostFirst).ok());
-        regex.iter().flat_map(move |regex| regex.find_iter(text)).map(|found| found.range())
+        regex.iter().flat_map(move |regex| regex.find_iter(input.clone())).map(|found| found.range())
     }
 }
 
@@ -97,49 +100,56 @@ impl RuleSet {
     /// What the rules find in a text, given its plain form: best first, in bytes of the original.
     pub fn find(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> Vec<Finding> {
         let mut findings = Vec::new();
-        self.find_in(text, channel, None, &mut findings);
-        if plain.changes().is_material() {
-            self.find_in(&plain.text, channel, Some(plain), &mut findings);
+        self.find_in(&Form { text, plain: None, part: 0..text.len() }, channel, &mut findings);
+        for part in plain.material(MARGIN_BYTES) {
+            self.find_in(&Form { text: &plain.text, plain: Some(plain), part }, channel, &mut findings);
         }
         findings.sort_by(|one, other| other.score.total_cmp(&one.score).then(one.span.start.cmp(&other.span.start)));
         findings.truncate(FINDINGS_MAX);
         findings
     }
 
-    /// Looks through one form of a text: its plain one, if that is given.
-    fn find_in(&self, text: &str, channel: Channel, plain: Option<&Normalised<'_>>, findings: &mut Vec<Finding>) {
+    fn find_in(&self, form: &Form<'_>, channel: Channel, findings: &mut Vec<Finding>) {
         let mut present = PatternSet::new(self.all.pattern_len());
-        self.all.which_overlapping_matches(&Input::new(text), &mut present);
+        self.all.which_overlapping_matches(&form.input(), &mut present);
         for pattern in present.iter() {
             let (rule, pattern) = self.owners[pattern.as_usize()];
-            self.rules[rule].find_in(pattern, text, channel, plain, findings);
+            self.rules[rule].find_in(pattern, form, channel, findings);
         }
         // What only counts where it was hidden would match all over, and is looked for where something was.
-        let Some(plain) = plain else { return };
+        let Some(plain) = form.plain else { return };
         for rule in self.rules.iter().filter(|rule| plain.changes().meets(rule.hidden)) {
             for pattern in 0..rule.patterns.len() {
-                rule.find_in(pattern, text, channel, Some(plain), findings);
+                rule.find_in(pattern, form, channel, findings);
             }
         }
     }
 }
 
+/// A part of one form of a text.
+struct Form<'t> {
+    text: &'t str,
+    /// What the text is the plain form of, if it is one.
+    plain: Option<&'t Normalised<'t>>,
+    part: Range<usize>,
+}
+
+impl Form<'_> {
+    fn input(&self) -> Input<'_> {
+        Input::new(self.text).range(self.part.clone())
+    }
+}
+
 impl Rule {
-    fn find_in(
-        &self,
-        pattern: usize,
-        text: &str,
-        channel: Channel,
-        plain: Option<&Normalised<'_>>,
-        findings: &mut Vec<Finding>,
-    ) {
+    fn find_in(&self, pattern: usize, form: &Form<'_>, channel: Channel, findings: &mut Vec<Finding>) {
         if !self.channels.contains(&channel) {
             return;
         }
+        let Form { text, plain, .. } = *form;
         let counts = |range: &Range<usize>| {
             self.hidden.is_empty() || plain.is_some_and(|plain| plain.changes_in(range.clone()).meets(self.hidden))
         };
-        for range in self.patterns[pattern].matches(text).filter(counts).take(FINDINGS_MAX) {
+        for range in self.patterns[pattern].matches(form.input()).filter(counts).take(FINDINGS_MAX) {
             let score = if is_quoted(text, &range) { self.quoted } else { self.score };
             let span = plain.map_or(range.clone(), |plain| plain.origin(range));
             let known = findings.iter_mut().find(|finding| {
