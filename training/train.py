@@ -283,7 +283,7 @@ def main():
     rest = [p for name, p in model.named_parameters() if p.ndim >= 2 and name != "words.weight"]
     # Words move slowly: one that training never sees should stay beside its synonyms.
     optimiser = torch.optim.AdamW([{"params": rest, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0},
-                                   {"params": [model.words.weight], "weight_decay": 0.0, "lr": options.words * options.rate}], lr=options.rate)
+                                   {"params": [model.words.weight], "weight_decay": 0.0, "lr": options.words * options.rate}], lr=options.rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: min((at + 1) / (0.06 * steps), max(0.02, 1 - at / steps)))
     done, running, average = 0, 0.0, Average(model)
     for epoch in plan:

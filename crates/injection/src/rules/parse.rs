@@ -21,12 +21,12 @@ pub(super) const RULES_MAX: usize = 1_000;
 pub(super) const PATTERN_BYTES_MAX: usize = 4_000;
 /// Bytes that all patterns may take up once compiled.
 const COMPILED_BYTES_MAX: usize = 16 << 20;
-/// Bytes that all threads may use to remember where one may be in all patterns, one thread at least and at most, and what
-/// a thread may use for a single pattern.
+/// Bytes that all threads together may use to remember where one may be in all patterns, the least and the most for one
+/// thread, and what a thread may use for a single pattern.
 ///
-/// What does not fit is found anew again and again: with 4 MiB for the default rules, texts of all sorts (6 MB each of prose,
-/// code and other languages) were read at 20 to 50 MB/s, with 16 MiB at 300 to 400 MB/s.
-const MEMORY_BYTES: usize = 64 << 20;
+/// What does not fit is found anew again and again: with 4 MiB a thread, texts of all sorts (6 MB of prose, 5 of code, 5 of
+/// other languages) passed the default rules at 20 to 60 MB/s, with 8 MiB at 70 to 380, with 16 MiB at 300 to 400.
+const MEMORY_BYTES: usize = 32 << 20;
 const THREAD_BYTES: (usize, usize) = (4 << 20, 16 << 20);
 const PATTERN_MEMORY_BYTES: usize = 2 << 20;
 
