@@ -28,6 +28,9 @@ use crate::{Budget, Channel, Finding, Judgement};
 /// stretches are.
 const WHOLE_BYTES: usize = 256 << 10;
 
+/// Log-odds are taken as no more than this where they rank texts: a hundredth of a rule's score outweighs them all.
+const RANK_STEP: f32 = 50.0;
+
 /// What is read again on both sides of a part of the plain form: a payload may stand in disguise with its one half only.
 const MARGIN_BYTES: usize = linear::WINDOW_BYTES;
 
@@ -75,9 +78,11 @@ impl Pending<'_> {
         &self.text
     }
 
-    /// How much the cheap stages suspect it, in log-odds: what ranks highest goes first where not all can be read.
+    /// How much the cheap stages suspect it: what ranks highest goes first where not all can be read. What a rule found
+    /// comes first of all, the surer the earlier, and then goes by log-odds.
     pub fn rank(&self) -> f32 {
-        self.log_odds
+        let found = self.found.iter().map(|finding| finding.score).fold(0.0, f32::max);
+        self.log_odds.clamp(-RANK_STEP, RANK_STEP) + found * 200.0 * RANK_STEP
     }
 
     /// The same with a text of its own, to be sent away.

@@ -121,7 +121,8 @@ impl Change {
 pub struct Changes(u32);
 
 impl Changes {
-    /// Changes after which every reader sees the same words: the raw form alone says as much.
+    /// Changes after which every reader sees the same words, with gaps between them as before: the raw form alone says as
+    /// much to whoever reads words. Patterns read both forms.
     const COSMETIC: u32 = 1 << Change::Markup as u8
         | 1 << Change::Punctuation as u8
         | 1 << Change::Spaces as u8

@@ -1,5 +1,7 @@
 //! Escapes of single characters: HTML entities, percent signs, backslashes, quoted-printable.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr_iter, memchr3, memmem};
 
 use crate::changes::Change;
@@ -65,9 +67,17 @@ fn is_hidden(symbol: char) -> bool {
     symbol.is_ascii_alphanumeric() || !symbol.is_ascii()
 }
 
-fn put(out: &mut Rewrite<'_>, range: std::ops::Range<usize>, symbol: char, hidden: Change) {
-    let change = if is_hidden(symbol) { hidden } else { Change::Punctuation };
+fn put(out: &mut Rewrite<'_>, text: &str, range: Range<usize>, symbol: char, hidden: Change) {
+    let is_gap = symbol.is_whitespace() && parts_words(text, range.clone());
+    let change = if is_hidden(symbol) || is_gap { hidden } else { Change::Punctuation };
     out.replace(range, symbol.encode_utf8(&mut [0; 4]), change);
+}
+
+/// Whether nothing but an escape, or several, stands between two words: the raw form has no gap there.
+fn parts_words(text: &str, escape: Range<usize>) -> bool {
+    text[..escape.start].chars().next_back().is_some_and(char::is_alphanumeric)
+        && char_at(text, escape.end)
+            .is_some_and(|next| next.is_alphanumeric() || matches!(next, '&' | '%' | '=' | '\\'))
 }
 
 fn allowed(code: u32) -> Option<char> {
@@ -92,7 +102,7 @@ fn entity(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
         // The semicolon may be missing, as browsers allow.
         let end = at + 2 + usize::from(hex) + len;
         let end = end + usize::from(bytes.get(end) == Some(&b';'));
-        put(out, at..end, symbol, Change::Entities);
+        put(out, text, at..end, symbol, Change::Entities);
         return end;
     }
     let len = window.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
@@ -102,7 +112,10 @@ fn entity(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
     let end = at + len + 2;
     match NAMED.iter().find(|(name, _)| name.as_bytes() == &window[..len]) {
         Some((_, "")) => out.replace(at..end, "", Change::Entities),
-        Some((_, plain)) => out.replace(at..end, plain, Change::Punctuation),
+        Some((_, plain)) => {
+            let is_gap = plain.chars().all(char::is_whitespace) && parts_words(text, at..end);
+            out.replace(at..end, plain, if is_gap { Change::Entities } else { Change::Punctuation });
+        }
         None => return at + 1,
     }
     end
@@ -159,7 +172,7 @@ fn encoded(out: &mut Rewrite<'_>, text: &str, at: usize, style: Style) -> usize 
     }
     let symbol = std::str::from_utf8(&piece[..len]).ok().and_then(|piece| piece.chars().next());
     let Some(symbol) = symbol.and_then(|symbol| allowed(symbol.into())) else { return at + 1 };
-    put(out, at..at + len * step, symbol, style.change());
+    put(out, text, at..at + len * step, symbol, style.change());
     at + len * step
 }
 
@@ -241,7 +254,7 @@ fn unicode_escape(out: &mut Rewrite<'_>, text: &str, at: usize, digits: usize) -
         code => (code, end),
     };
     let Some(symbol) = allowed(code) else { return at + 1 };
-    put(out, at..end, symbol, Change::Escapes);
+    put(out, text, at..end, symbol, Change::Escapes);
     end
 }
 
@@ -258,7 +271,7 @@ fn octal(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
         Ok(decoded) if decoded.len() >= IN_A_ROW && decoded.chars().all(|symbol| allowed(symbol.into()).is_some()) => {
             let mut from = at;
             for symbol in decoded.chars() {
-                put(out, from..from + 4 * symbol.len_utf8(), symbol, Change::Escapes);
+                put(out, text, from..from + 4 * symbol.len_utf8(), symbol, Change::Escapes);
                 from += 4 * symbol.len_utf8();
             }
             end

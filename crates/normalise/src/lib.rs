@@ -131,8 +131,17 @@ impl Normalised<'_> {
     /// The parts of the plain form that say something else than the original does, with up to `margin` bytes of what
     /// stands around them: in order, apart, on character boundaries. All else is read once for both forms.
     pub fn material(&self, margin: usize) -> Vec<Range<usize>> {
+        self.parts(margin, |piece| piece.changes.is_material())
+    }
+
+    /// The same of all that was changed, if only in dress.
+    pub fn changed(&self, margin: usize) -> Vec<Range<usize>> {
+        self.parts(margin, |_| true)
+    }
+
+    fn parts(&self, margin: usize, counts: impl Fn(&Piece) -> bool) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
-        for piece in self.pieces.iter().filter(|piece| piece.changes.is_material()) {
+        for piece in self.pieces.iter().filter(|piece| counts(piece)) {
             let start = self.text.floor_char_boundary(piece.plain.start.saturating_sub(margin));
             let end = self.text.ceil_char_boundary(piece.plain.end + margin);
             match parts.last_mut() {

@@ -3,6 +3,8 @@
 //! Tags of known elements go, their text-bearing attribute values and all comments stay as text; what stands inside a
 //! word (`ig<b></b>nore`, `ig**nore**`) goes without leaving a gap. Hidden elements need no rule: their text stays.
 
+use std::ops::Range;
+
 use memchr::{memchr3, memmem};
 
 use crate::changes::Change;
@@ -95,6 +97,8 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
     let mut out = Rewrite::of(text);
     let bytes = text.as_bytes();
     let (mut at, mut searched, mut comment_end) = (0, 0, None);
+    // Where the tags began that end at `at`.
+    let mut group = 0;
     loop {
         let next = memchr3(b'<', b'*', b'`', &bytes[at..]).map(|offset| at + offset);
         // A tag that was taken away may have swallowed the comment's end.
@@ -106,8 +110,11 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
             continue;
         }
         let Some(start) = next else { break };
+        if start != at || bytes.get(start.wrapping_sub(1)) != Some(&b'>') {
+            group = start;
+        }
         at = match bytes[start] {
-            b'<' if start >= searched => match tag(&mut out, text, start) {
+            b'<' if start >= searched => match tag(&mut out, text, start, group) {
                 Ok(end) => end,
                 Err(end) => {
                     searched = end;
@@ -142,8 +149,9 @@ fn emphasis(out: &mut Rewrite<'_>, text: &str, at: usize) -> usize {
     end
 }
 
-/// Handles what `<` begins. `Ok`: go on there. `Err`: no tag, and no use in looking before there.
-fn tag(out: &mut Rewrite<'_>, text: &str, at: usize) -> Result<usize, usize> {
+/// Handles what `<` begins; `group` is where the tags right before it begin. `Ok`: go on there. `Err`: no tag, and no use in
+/// looking before there.
+fn tag(out: &mut Rewrite<'_>, text: &str, at: usize, group: usize) -> Result<usize, usize> {
     let bytes = text.as_bytes();
     let rest = &bytes[at..];
     if rest.starts_with(b"<!--") {
@@ -179,7 +187,9 @@ fn tag(out: &mut Rewrite<'_>, text: &str, at: usize) -> Result<usize, usize> {
             return Ok(group_end);
         }
     }
-    lay_open(out, text, at, name_end, end);
+    // Tags instead of a gap between two words: the raw form has no gap there.
+    let change = if in_word(text, group, end) { Change::MarkupInWord } else { Change::Markup };
+    lay_open(out, text, at..end, name_end, change);
     Ok(end)
 }
 
@@ -211,9 +221,9 @@ fn tag_end(bytes: &[u8], from: usize) -> Result<usize, usize> {
 }
 
 /// Replaces a tag by a blank and those of its attribute values that are text.
-fn lay_open(out: &mut Rewrite<'_>, text: &str, start: usize, mut at: usize, end: usize) {
+fn lay_open(out: &mut Rewrite<'_>, text: &str, tag: Range<usize>, mut at: usize, change: Change) {
     let bytes = text.as_bytes();
-    let mut open = start;
+    let (mut open, end) = (tag.start, tag.end);
     while let Some(equals) = bytes[at..end].iter().position(|byte| *byte == b'=').map(|offset| at + offset) {
         let name = bytes[at..equals].rsplit(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'-')).next();
         let name = name.unwrap_or_default().to_ascii_lowercase();
@@ -226,9 +236,9 @@ fn lay_open(out: &mut Rewrite<'_>, text: &str, start: usize, mut at: usize, end:
             || name.starts_with(b"aria-")
             || name.starts_with(b"data-");
         if textual && bytes[value.clone()].contains(&b' ') {
-            out.replace(open..value.start, " ", Change::Markup);
+            out.replace(open..value.start, " ", change);
             open = value.end;
         }
     }
-    out.replace(open..end, " ", Change::Markup);
+    out.replace(open..end, " ", change);
 }

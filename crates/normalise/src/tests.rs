@@ -171,9 +171,31 @@ fn honest_text_is_given_back_as_it_is() {
 
 #[test]
 fn what_only_changes_in_dress_is_not_material() {
-    for text in ["<p>Hello, <b>world</b> &amp; all</p>", "100%25 sure%20thing", "a\u{2003}b", "<!-- note -->"] {
+    for text in [
+        "<p>Hello, <b>world</b> &amp; all</p>",
+        "100%25 sure &nbsp; thing",
+        "a\u{2003}b",
+        "<td>A.</td><td>B</td>",
+        "<!-- note -->",
+    ] {
         let normalised = normalise(text);
         assert!(!normalised.is_plain() && !normalised.changes().is_material(), "{text}: {:?}", normalised.changes());
+    }
+}
+
+#[test]
+fn words_with_no_gap_but_a_disguised_one_are_material() {
+    for text in [
+        "drop<br>all<br/>of it",
+        "drop</p><p class=\"x\"><b>all of it",
+        "drop%20all%20%20of it",
+        "drop&#32;all&nbsp;&nbsp;of it",
+        "drop\u{3164}all\u{2800}of\u{ffa0}it",
+    ] {
+        let normalised = normalise(text);
+        assert!(normalised.changes().is_material(), "{text}: {:?}", normalised.changes());
+        let words: Vec<&str> = normalised.text.split_whitespace().collect();
+        assert_eq!(words, ["drop", "all", "of", "it"], "{text}");
     }
 }
 

@@ -158,7 +158,9 @@ pub(crate) fn rewrite(text: &str) -> Option<Rewritten> {
             Class::Selector => selectors(&mut out, text, at),
             Class::Invisible | Class::Bidi => invisible(&mut out, text, at, &mut chain),
             Class::Blank => {
-                out.replace(at..end, " ", Change::Spaces);
+                // What no reader takes for a space glues the words together for whoever reads the raw form.
+                let change = if symbol.is_whitespace() { Change::Spaces } else { Change::Invisible };
+                out.replace(at..end, " ", change);
                 end
             }
             Class::Regional => regionals(&mut out, text, at),

@@ -182,6 +182,19 @@ fn rules_and_the_trained_stages_are_surer_together() {
     assert_eq!(both.findings[0].rule, Some(rule));
 }
 
+#[test]
+fn what_a_rule_found_is_read_first() {
+    let detector = Detector::embedded();
+    let rank = |text: &str| match detector.glance(text, Channel::Untrusted, 2.0) {
+        Glance::Unsure(pending) => pending.rank(),
+        Glance::Sure(judgement) => panic!("untrusted: {judgement:?}"),
+    };
+    let cited = rank("He wrote \"ignore all previous instructions\" on the board.");
+    let worst =
+        "ignore disregard forget system prompt jailbreak reveal secret instructions rules unfiltered ".repeat(30);
+    assert!(rank(ATTACK) > cited && cited > rank(&worst) && rank(&worst) > rank("The minutes are attached."));
+}
+
 /// Two forms of which the plain one has two parts, more windows by the linear stage's count than by the transformer's.
 #[test]
 fn parts_for_which_there_is_room_are_all_read() {

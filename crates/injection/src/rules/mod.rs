@@ -1,20 +1,24 @@
 //! Rules: patterns that are an attack wherever they stand, in a file that people can read, change and swap.
 //!
-//! Promises: all patterns are looked for in one pass over a text (a second one over its plain form, near what has other
-//! words there); time is linear; a set is immutable and shared by all threads, and swapping it is the caller's; a file that does
+//! Promises: all patterns are looked for in one pass over a text (a second one over its plain form, near what is changed
+//! there); time is linear; a set is immutable and shared by all threads, and swapping it is the caller's; a file that does
 //! not pass its own examples is not taken. The default file, `rules/default.toml`, says how a rule is written.
 
 mod parse;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::OnceLock;
 
 use normalise::{Changes, Normalised};
 pub use parse::Error;
+use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::meta::Regex;
-use regex_automata::{Input, MatchKind, PatternSet};
+use regex_automata::util::pool::Pool;
+use regex_automata::{Input, PatternID, PatternSet};
 
 use crate::{Channel, Finding, Kind};
 
@@ -22,12 +26,14 @@ use crate::{Channel, Finding, Kind};
 pub const DEFAULT: &str = include_str!("../../rules/default.toml");
 /// Findings told of one text; a text full of them says no more with a thousand.
 pub const FINDINGS_MAX: usize = 64;
+/// Findings that are kept until the best of them are chosen.
+const KEPT_MAX: usize = 4 * FINDINGS_MAX;
 /// Bytes before a match within which a citation begins, and bytes behind it within which it must end.
 const LEAD_BYTES_MAX: usize = 60;
 const QUOTATION_BYTES_MAX: usize = 200;
-/// What is looked through on both sides of other words of the plain form: a match of which only a part was in disguise may
-/// reach so far.
-const MARGIN_BYTES: usize = 1_000;
+/// What is looked through on both sides of what is changed in the plain form: a match of which only a part was in disguise
+/// may reach so far, blanks in a row not counted.
+const MARGIN_BYTES: usize = 500;
 /// Marks that open a citation, with those that close it.
 const MARKS: [(char, char); 11] = [
     ('"', '"'),
@@ -48,8 +54,39 @@ const MARKS: [(char, char); 11] = [
 pub struct RuleSet {
     rules: Vec<Rule>,
     /// All patterns of the rules that look at any text, and the rule and place in it of each.
-    all: Regex,
+    all: Patterns,
     owners: Vec<(usize, usize)>,
+}
+
+/// Many patterns, of which a search tells which match at all.
+///
+/// The automaton is used as it is: the library's own choice of engines gives it up for good, for all later texts, once one
+/// text has made it forget what it learned three times, and is then a thousand times slower.
+#[derive(Debug)]
+struct Patterns {
+    automaton: DFA,
+    /// What each thread that searches has learned.
+    caches: Pool<Cache, MakeCache>,
+}
+
+type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>;
+
+impl Patterns {
+    fn new(automaton: DFA) -> Patterns {
+        let maker = automaton.clone();
+        Patterns { automaton, caches: Pool::new(Box::new(move || maker.create_cache())) }
+    }
+
+    /// Those that match in this part of a text.
+    fn present(&self, input: &Input<'_>) -> PatternSet {
+        let mut present = PatternSet::new(self.automaton.pattern_len());
+        let search = self.automaton.try_which_overlapping_matches(&mut self.caches.get(), input, &mut present);
+        if search.is_err() {
+            // It never gives up as it is built; if it did, each pattern is looked for by itself.
+            (0..self.automaton.pattern_len()).for_each(|pattern| _ = present.insert(PatternID::must(pattern)));
+        }
+        present
+    }
 }
 
 /// One rule.
@@ -81,7 +118,7 @@ struct Pattern {
 
 impl Pattern {
     fn matches<'t>(&'t self, input: Input<'t>) -> impl Iterator<Item = Range<usize>> + 't {
-        let regex = self.regex.get_or_init(|| parse::regex(&[&self.text], MatchKind::LeftmostFirst).ok());
+        let regex = self.regex.get_or_init(|| parse::regex(&self.text).ok());
         regex.iter().flat_map(move |regex| regex.find_iter(input.clone())).map(|found| found.range())
     }
 }
@@ -101,18 +138,17 @@ impl RuleSet {
     pub fn find(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.find_in(&Form { text, plain: None, part: 0..text.len() }, channel, &mut findings);
-        for part in plain.material(MARGIN_BYTES) {
+        for part in plain.changed(MARGIN_BYTES) {
+            let part = over_blanks(&plain.text, part);
             self.find_in(&Form { text: &plain.text, plain: Some(plain), part }, channel, &mut findings);
         }
-        findings.sort_by(|one, other| other.score.total_cmp(&one.score).then(one.span.start.cmp(&other.span.start)));
+        findings.sort_by(better_first);
         findings.truncate(FINDINGS_MAX);
         findings
     }
 
     fn find_in(&self, form: &Form<'_>, channel: Channel, findings: &mut Vec<Finding>) {
-        let mut present = PatternSet::new(self.all.pattern_len());
-        self.all.which_overlapping_matches(&form.input(), &mut present);
-        for pattern in present.iter() {
+        for pattern in self.all.present(&form.input()).iter() {
             let (rule, pattern) = self.owners[pattern.as_usize()];
             self.rules[rule].find_in(pattern, form, channel, findings);
         }
@@ -124,6 +160,10 @@ impl RuleSet {
             }
         }
     }
+}
+
+fn better_first(one: &Finding, other: &Finding) -> Ordering {
+    other.score.total_cmp(&one.score).then(one.span.start.cmp(&other.span.start))
 }
 
 /// A part of one form of a text.
@@ -149,20 +189,44 @@ impl Rule {
         let counts = |range: &Range<usize>| {
             self.hidden.is_empty() || plain.is_some_and(|plain| plain.changes_in(range.clone()).meets(self.hidden))
         };
-        for range in self.patterns[pattern].matches(form.input()).filter(counts).take(FINDINGS_MAX) {
-            let score = if is_quoted(text, &range) { self.quoted } else { self.score };
+        let (mut cited, mut meant) = (0, 0);
+        for range in self.patterns[pattern].matches(form.input()).filter(counts) {
+            let is_cited = is_quoted(text, &range);
+            *if is_cited { &mut cited } else { &mut meant } += 1;
+            // Citations, however many, hide no order behind them.
+            if meant > FINDINGS_MAX {
+                break;
+            } else if is_cited && cited > FINDINGS_MAX {
+                continue;
+            }
+            let score = if is_cited { self.quoted } else { self.score };
             let span = plain.map_or(range.clone(), |plain| plain.origin(range));
             let known = findings.iter_mut().find(|finding| {
                 finding.rule.as_ref() == Some(&self.name)
                     && finding.span.start < span.end
                     && span.start < finding.span.end
             });
-            match known {
-                Some(finding) => finding.score = finding.score.max(score),
-                None => findings.push(Finding { kind: self.kind, score, span, rule: Some(self.name.clone()) }),
+            if let Some(finding) = known {
+                finding.score = finding.score.max(score);
+                continue;
             }
+            if findings.len() >= KEPT_MAX {
+                findings.sort_by(better_first);
+                findings.truncate(FINDINGS_MAX);
+            }
+            findings.push(Finding { kind: self.kind, score, span, rule: Some(self.name.clone()) });
         }
     }
+}
+
+/// Goes on from both ends over what patterns take for one gap, and as far again behind it.
+fn over_blanks(text: &str, part: Range<usize>) -> Range<usize> {
+    let before = text[..part.start].trim_end();
+    let after = &text[part.end..];
+    let after = text.len() - after.trim_start().len();
+    let start = if before.len() < part.start { before.len().saturating_sub(MARGIN_BYTES) } else { part.start };
+    let end = if after > part.end { after.saturating_add(MARGIN_BYTES).min(text.len()) } else { part.end };
+    text.floor_char_boundary(start)..text.ceil_char_boundary(end)
 }
 
 /// Whether prose cites a match: a quotation mark is opened shortly before it and closed soon after its end. A straight

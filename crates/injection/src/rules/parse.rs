@@ -5,12 +5,15 @@ use std::sync::OnceLock;
 
 use normalise::{Change, Changes, normalise};
 use regex_automata::MatchKind;
+use regex_automata::hybrid::dfa::DFA;
+use regex_automata::hybrid::{self, dfa};
 use regex_automata::meta::{BuildError, Config, Regex};
+use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Pattern, Rule, RuleSet};
+use super::{Pattern, Patterns, Rule, RuleSet};
 use crate::{Channel, Kind};
 
 /// Bytes of a rule file, rules in it, and bytes of a pattern.
@@ -21,14 +24,14 @@ pub(super) const RULES_MAX: usize = 1_000;
 pub(super) const PATTERN_BYTES_MAX: usize = 4_000;
 /// Bytes that all patterns may take up once compiled.
 const COMPILED_BYTES_MAX: usize = 16 << 20;
-/// Bytes that all threads together may use to remember where one may be in all patterns, the least and the most for one
-/// thread, and what a thread may use for a single pattern.
+/// Bytes in which a thread remembers where it may be in all patterns: 32 MiB for all processors, but for each at least and
+/// at most so much. What a search may use for a single pattern.
 ///
 /// What does not fit is found anew again and again: with 4 MiB a thread, texts of all sorts (6 MB of prose, 5 of code, 5 of
 /// other languages) passed the default rules at 20 to 60 MB/s, with 8 MiB at 70 to 380, with 16 MiB at 300 to 400.
 const MEMORY_BYTES: usize = 32 << 20;
 const THREAD_BYTES: (usize, usize) = (4 << 20, 16 << 20);
-const PATTERN_MEMORY_BYTES: usize = 2 << 20;
+const PATTERN_MEMORY_BYTES: usize = 1 << 20;
 
 /// Why a rule file was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,21 +75,23 @@ struct Written {
     ignores: Vec<String>,
 }
 
-/// Compiles patterns, folding case, so that each is matched in linear time. To tell which of many match at all, every
-/// match must count; to tell where one does, the first.
-pub(super) fn regex(patterns: &[&str], kind: MatchKind) -> Result<Regex, Box<BuildError>> {
+/// Compiles a pattern, folding case, so that it is matched in linear time.
+pub(super) fn regex(pattern: &str) -> Result<Regex, Box<BuildError>> {
+    let config = Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(PATTERN_MEMORY_BYTES);
+    Regex::builder().syntax(folding()).configure(config).build(pattern).map_err(Box::new)
+}
+
+/// Compiles many, to tell which of them match: then every match counts, not only the first.
+fn together(patterns: &[&str]) -> Result<DFA, Box<hybrid::BuildError>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = match kind {
-        MatchKind::All => (MEMORY_BYTES / threads).clamp(THREAD_BYTES.0, THREAD_BYTES.1),
-        _ => PATTERN_MEMORY_BYTES,
-    };
-    Regex::builder()
-        .syntax(syntax::Config::new().case_insensitive(true))
-        .configure(
-            Config::new().match_kind(kind).nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(memory),
-        )
-        .build_many(patterns)
-        .map_err(Box::new)
+    let memory = (MEMORY_BYTES / threads).clamp(THREAD_BYTES.0, THREAD_BYTES.1);
+    let config = dfa::Config::new().match_kind(MatchKind::All).cache_capacity(memory).skip_cache_capacity_check(true);
+    let compiled = thompson::Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX));
+    DFA::builder().syntax(folding()).thompson(compiled).configure(config).build_many(patterns).map_err(Box::new)
+}
+
+fn folding() -> syntax::Config {
+    syntax::Config::new().case_insensitive(true)
 }
 
 /// Where in the file something is.
@@ -137,7 +142,8 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
             owners.push((index, place));
         }
     }
-    let all = regex(&patterns, MatchKind::All)
+    let all = together(&patterns)
+        .map(Patterns::new)
         .map_err(|error| start.error(format!("the patterns together: {error}"), "use fewer or simpler ones"))?;
     let set = RuleSet { rules, all, owners };
     for (rule, (at, matches, ignores)) in set.rules.iter().zip(examples) {
@@ -213,7 +219,7 @@ fn pattern(written: &Spanned<String>, text: &str) -> Result<Pattern, Error> {
     if pattern.contains(r"\b") && !pattern.contains(r"(?-u:\b)") || pattern.contains(r"\B") {
         return Err(place.error(r"a word boundary of Unicode", r"write (?-u:\b), a boundary of ASCII words"));
     }
-    let compiled = regex(&[pattern], MatchKind::LeftmostFirst).map_err(|error| {
+    let compiled = regex(pattern).map_err(|error| {
         let cause = std::error::Error::source(&*error).map_or_else(|| error.to_string(), ToString::to_string);
         place.error(format!("the pattern: {cause}"), "see the syntax of Rust's regex crate")
     })?;
