@@ -39,7 +39,7 @@ Examples:
   sallyport inspect --eval validation.jsonl.gz --json
 More: docs/inspect.md";
 
-/// Windows that the transformer reads of one text: some 25,000 words. The cheap stages read all of it.
+/// Windows that the transformer reads of one text: some 12,000 words. The cheap stages read all of it.
 const WINDOWS: usize = 256;
 
 /// Arguments of `inspect`.

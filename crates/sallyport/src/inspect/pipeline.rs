@@ -6,7 +6,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,11 +50,12 @@ pub(super) fn run<R: Send>(
 ) -> io::Result<()> {
     let (jobs, waiting) = sync_channel::<Job<R>>(threads * LINES_A_THREAD);
     let (places, results) = sync_channel::<io::Result<Place<R>>>(threads * LINES_A_THREAD);
-    let (waiting, room, work) = (Mutex::new(waiting), Room::default(), &work);
+    let (waiting, room, work) = (Arc::new(Mutex::new(waiting)), Room::default(), &work);
     std::thread::scope(|scope| {
-        let (room, waiting) = (&room, &waiting);
+        let room = &room;
         scope.spawn(move || read(lines, &jobs, &places, room));
         for _ in 0..threads {
+            let waiting = Arc::clone(&waiting);
             scope.spawn(move || {
                 // The lock is held while waiting, not while working.
                 while let Ok(job) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).recv() } {
@@ -63,6 +64,8 @@ pub(super) fn run<R: Send>(
                 }
             });
         }
+        // Where all workers have panicked nobody takes jobs, and the reader ends.
+        drop(waiting);
         let told = write(&results, meter, room, &mut tell);
         // A reader that waits for room or for a place goes on, finds nobody, and ends.
         drop(results);
@@ -214,6 +217,15 @@ mod tests {
             })
             .expect("no error");
             assert_eq!(seen, (0..500).map(|line| format!("{}:{line}", line + 1)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_work() {
+        for threads in [1, 2] {
+            let work = |line: Line| if line.number > 3 { panic!("the work is lost") } else { line.number };
+            let ran = std::panic::catch_unwind(|| run(lines(500), threads, work, &Meter(None), |_| Ok(())));
+            assert!(ran.is_err(), "{threads}");
         }
     }
 
