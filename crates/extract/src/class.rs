@@ -139,6 +139,15 @@ pub(crate) fn is_word(text: &str) -> bool {
         && separators <= WORD_SEPARATORS_MAX
 }
 
+/// Words in a name from which it is read as a text: an order has hardly less.
+const NAME_WORDS_MAX: usize = 3;
+
+/// Whether one word is a name, and no sentence with other signs for its gaps (`drop_all_rules_and_…`).
+pub(crate) fn is_name(text: &str) -> bool {
+    let is_letters = |part: &&str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_word(text) && text.split(|symbol: char| !symbol.is_alphanumeric()).filter(is_letters).count() <= NAME_WORDS_MAX
+}
+
 /// A key as it may be shown in headers, logs and findings: one word that is no secret, else a star.
 pub(crate) fn shown(key: &str) -> &str {
     let bare = key.trim_end_matches("[]");

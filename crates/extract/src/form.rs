@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use wire::json::scan;
 
-use crate::class::{Class, is_word, shown};
+use crate::class::{Class, is_name, is_word, shown};
 use crate::file::{self, Reading, SNIFFED_BYTES};
 use crate::lines::Lines;
 use crate::purpose::Purpose;
@@ -71,7 +71,7 @@ impl FormReader {
         let part: Arc<str> = shown(name).into();
         let class = Table::shared().node(node).class;
         let is_file = file_name.is_some() || matches!(class, Some(Class::File | Class::Media(_)));
-        if let Some(file_name) = file_name.filter(|name| !is_word(name)) {
+        if let Some(file_name) = file_name.filter(|name| !is_name(name)) {
             self.add(Origin::File, &part, file_name);
         }
         if node == UNKNOWN && !is_word(name) {
@@ -147,7 +147,15 @@ impl FormReader {
 
     fn add(&mut self, origin: Origin, part: &Arc<str>, text: &str) {
         let (part, text) = (Some(Arc::clone(part)), Cow::Owned(text.to_owned()));
-        self.found.texts.push(Text { channel: origin.channel(), origin, at: 0..0, form: Form::Key, part, text });
+        self.found.texts.push(Text {
+            channel: origin.channel(),
+            origin,
+            at: 0..0,
+            form: Form::Key,
+            part,
+            text,
+            pieces: Vec::new(),
+        });
     }
 
     /// Decides what a file is by its first bytes.
@@ -162,8 +170,8 @@ impl FormReader {
             };
             self.found.unscanned.push(Unscanned { medium, at: 0..0, part: Some(Arc::clone(name)) });
         }
-        *keep = if reading == Reading::Narrow && Lines::may_be(&head) {
-            Keep::Lines(Lines::new(Arc::clone(name), self.purpose))
+        *keep = if self.purpose == Purpose::Lines && reading == Reading::Narrow && Lines::may_be(&head) {
+            Keep::Lines(Lines::new(Arc::clone(name)))
         } else {
             Keep::Text(Stretches::new(Arc::clone(name), Origin::File, 0, reading))
         };

@@ -6,7 +6,8 @@
 //! encoded media. A field without a rule fails a test, and so does a rule without a field.
 //!
 //! Promises: every string of a body that has something to say comes out once: as a [`Text`], as [`Unscanned`], or passes
-//! as the one word that its field is for. A string in a field that no list knows is untrusted, and the field is named. A
+//! as the one word that its field is for. Where parts of one message meet, what stands around that comes out once more, as
+//! one text. A string in a field that no list knows is untrusted, and the field is named. A
 //! field that ought to hold a word and holds a sentence is untrusted text. Time is linear in the body, memory a few
 //! times the body (forms: a few stretches); no tree is built; no input panics. A conversation of 1 kB takes two
 //! microseconds (`cargo run --release -p extract --example speed`).
@@ -25,7 +26,8 @@
 //! Also here, as they work on what was extracted: [`Memory`] of what was judged in an earlier turn, and [`spotlight`].
 //!
 //! Left out: words of one piece. Whatever is ASCII without a blank, has at most 16 separators and stands where an
-//! identifier belongs passes unread, `drop_all_rules` too. Pictures, sound, PDF and office files are named, and no more
+//! identifier belongs passes unread; where a name or a value of the caller's choosing may stand, what has at most three
+//! words in it (`drop_all_rules`). Pictures, sound, PDF and office files are named, and no more
 //! than what is printable in them is read. Bodies of operations that no document describes (agents) are unknown as a whole.
 //!
 //! To add a field that the documents do not have yet: run `cargo xtask fields` with newer ones, then write its rule.
@@ -39,6 +41,7 @@ mod purpose;
 mod remember;
 mod rules;
 mod runs;
+mod seams;
 mod spotlight;
 mod stretch;
 mod table;
@@ -51,10 +54,12 @@ pub use lines::LINE_BYTES_MAX;
 pub use place::place;
 pub use purpose::{Purpose, PurposeReader};
 pub use remember::{Key, MEMORY_SLOTS, Memory, Note};
-pub use spotlight::{Spotlight, Spotlit, is_marked, spotlight};
+pub use seams::SEAM_BYTES;
+pub use spotlight::{Spotlight, Spotlit, is_marked, is_unmarkable, spotlight};
 pub use stretch::{OVERLAP_BYTES, STRETCH_BYTES};
 pub use text::{
-    Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen, UnseenSet,
+    Extracted, Form, Medium, Origin, Piece, Text, UNKNOWN_FIELD_CHARS_MAX, UNKNOWN_FIELDS_MAX, Unscanned, Unseen,
+    UnseenSet,
 };
 use wire::endpoint::{Endpoint, Method};
 use wire::json::{JsonError, scan};

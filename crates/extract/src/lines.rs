@@ -1,10 +1,9 @@
 //! Files of JSON lines: requests of a batch, examples to train on, data to evaluate with.
 //!
-//! Promises: where the form's purpose says that a file is one, the texts of a batch's requests have the channels that they
-//! have in requests of their own; the messages of examples have those of chat; what no table knows is untrusted, as is all
-//! of a line that is no JSON, and lines are independent of each other. Any other file that looks like one is a document:
-//! every string in its lines is one's text, whatever stands around it, and from the first line that is no JSON on it is
-//! read as it is. Nothing depends on how the bytes were split.
+//! Promises: the texts of a batch's requests have the channels that they have in requests of their own; the messages of
+//! examples have those of chat; what no table knows is untrusted, as is all of a line that is no JSON, and lines are
+//! independent of each other. Nothing depends on how the bytes were split. Only where the form's purpose says that a file
+//! is one it is read so: any other that looks like one is a document, and read as it stands.
 
 use std::sync::Arc;
 
@@ -12,10 +11,9 @@ use wire::endpoint::find;
 use wire::json::{TopLevel, scan};
 
 use crate::file::Reading;
-use crate::purpose::Purpose;
 use crate::stretch::Stretches;
-use crate::table::{Table, UNKNOWN};
-use crate::text::{Extracted, Origin, Text};
+use crate::table::Table;
+use crate::text::{Extracted, Origin};
 use crate::walk::Walk;
 
 /// Longest line that is read as JSON. Requests with pictures have a few megabytes; longer lines are read as text.
@@ -25,12 +23,11 @@ pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Lines {
     part: Arc<str>,
-    purpose: Purpose,
     number: usize,
     kept: Vec<u8>,
     /// A line that is too long, as text.
     long: Option<Stretches>,
-    /// What follows a first line that is no JSON, or any in a document: then it is a file of another kind.
+    /// What follows a first line that is no JSON: then it is a file of another kind.
     other: Option<Stretches>,
 }
 
@@ -40,8 +37,8 @@ impl Lines {
         head.trim_ascii_start().first() == Some(&b'{')
     }
 
-    pub(crate) fn new(part: Arc<str>, purpose: Purpose) -> Lines {
-        Lines { part, purpose, number: 1, kept: Vec::new(), long: None, other: None }
+    pub(crate) fn new(part: Arc<str>) -> Lines {
+        Lines { part, number: 1, kept: Vec::new(), long: None, other: None }
     }
 
     /// More of it.
@@ -88,7 +85,7 @@ impl Lines {
             let name = if is_first { Arc::clone(&self.part) } else { self.name() };
             let mut text = Stretches::new(name, Origin::File, 0, Reading::Narrow);
             text.push(&self.kept, &mut found.texts);
-            if is_first || self.purpose == Purpose::Documents {
+            if is_first {
                 self.other = Some(text);
             } else {
                 text.end(&mut found.texts);
@@ -102,18 +99,11 @@ impl Lines {
     fn read(&self, found: &mut Extracted<'static>) -> bool {
         let line = self.kept.trim_ascii();
         let Ok(members) = TopLevel::read(line) else { return false };
-        let mut walk = match self.purpose {
-            Purpose::Lines => walk(&members, line.len()),
-            Purpose::Documents => Walk::new(UNKNOWN, line.len()),
-        };
+        let mut walk = walk(&members, line.len());
         if scan(line, &mut walk).is_err() {
             return false;
         }
-        let read = match self.purpose {
-            Purpose::Lines => walk.finish(),
-            Purpose::Documents => document(walk.finish()),
-        };
-        found.absorb(read, &self.name());
+        found.absorb(walk.finish(), &self.name());
         true
     }
 
@@ -133,11 +123,4 @@ fn walk<'l>(members: &TopLevel<'_>, line_bytes: usize) -> Walk<'l> {
         }
         _ => Walk::new(table.example_line(), line_bytes),
     }
-}
-
-/// What was found in a place that no table knows, as what a document says: it has no fields that anybody could know.
-fn document(found: Extracted<'_>) -> Extracted<'_> {
-    let origin = Origin::File;
-    let texts = found.texts.into_iter().map(|text| Text { channel: origin.channel(), origin, ..text }).collect();
-    Extracted { texts, ..Extracted::default() }
 }

@@ -46,6 +46,11 @@ pub fn is_marked(text: &Text<'_>) -> bool {
     matches!((text.origin, text.form), (Origin::ToolResult, Form::Plain) | (Origin::File, Form::Base64))
 }
 
+/// Whether a text is one that should be marked and cannot be: what can be read of a file that is not all text.
+pub fn is_unmarkable(text: &Text<'_>) -> bool {
+    matches!((text.origin, text.form), (Origin::File, Form::Pieces))
+}
+
 /// Marks the untrusted texts of a JSON body, as [`crate::extract`] found them. `random` is new with each request.
 ///
 /// `None` where there is nothing to mark, or the endpoint has no messages in front of which the explanation could

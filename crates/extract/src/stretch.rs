@@ -73,7 +73,15 @@ impl Stretches {
         let text = file::decoded(self.kept[..end].to_vec(), self.reading).text;
         if !text.is_empty() {
             let (part, text) = (Some(Arc::clone(&self.part)), Cow::Owned(text));
-            texts.push(Text { channel: origin.channel(), origin, at, form: Form::Bytes, part, text });
+            texts.push(Text {
+                channel: origin.channel(),
+                origin,
+                at,
+                form: Form::Bytes,
+                part,
+                text,
+                pieces: Vec::new(),
+            });
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) tokens: bool,
     /// Whether it is an object with a role.
     pub(crate) has_role: bool,
+    /// Whether an array here holds the parts of a message.
+    pub(crate) has_parts: bool,
     /// What a value here brings into view.
     pub(crate) present: Option<Unseen>,
     /// The place around, and how this one is called there.
@@ -250,10 +252,17 @@ impl Table {
     fn settle(&mut self, rules: &Rules) {
         for id in 0..self.nodes.len() {
             let path = self.path(id as NodeId).replace("[]", "");
-            let role = self.nodes[id].keys.iter().find(|(key, _)| *key == "role").map(|(_, child)| *child);
-            let has_role = role.is_some_and(|child| self.node(child).class == Some(Class::Role));
+            // Members are not in order yet.
+            let class = |id: NodeId, key: &str| {
+                let member = self.node(id).keys.iter().find(|(known, _)| *known == key);
+                member.and_then(|(_, child)| self.node(*child).class)
+            };
+            let has_role = class(id as NodeId, "role") == Some(Class::Role);
+            let is_content = path.rsplit('.').next().is_some_and(|step| ["content", "output"].contains(&step));
+            let text = class(self.nodes[id].element, "text");
+            let has_parts = is_content && matches!(text, Some(Class::ByRole | Class::Text(_)));
             let node = &mut self.nodes[id];
-            node.has_role = has_role;
+            (node.has_role, node.has_parts) = (has_role, has_parts);
             node.present = rules.present.iter().find(|(name, _)| *name == path).map(|(_, unseen)| *unseen);
             node.keys.sort_unstable();
         }
@@ -261,6 +270,11 @@ impl Table {
 }
 
 impl Node {
+    /// Whether a string here is a part of a message, or its text.
+    pub(crate) fn is_part(&self) -> bool {
+        matches!(self.step, "text" | "[]")
+    }
+
     /// Whether it is an object with known members.
     pub(crate) fn has_members(&self) -> bool {
         !self.keys.is_empty()
@@ -279,6 +293,28 @@ fn steps(path: &'static str) -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_have_parts_and_lists_of_other_things_have_none() {
+        let table = Table::shared();
+        let has_parts = |path: &str, keys: &[&str]| {
+            let at = keys.iter().fold(table.roots[path], |at, key| match *key {
+                "[]" => table.node(at).element,
+                key => table.child(at, key).0,
+            });
+            assert_ne!(at, UNKNOWN, "{keys:?}");
+            table.node(at).has_parts
+        };
+        assert!(has_parts("/v1/chat/completions", &["messages", "[]", "content"]));
+        assert!(has_parts("/v1/responses", &["input", "[]", "content"]));
+        assert!(has_parts("/v1/responses", &["input", "[]", "output"]));
+        assert!(has_parts("/v1/threads/{thread_id}/messages", &["content"]));
+        assert!(!has_parts("/v1/chat/completions", &["messages"]));
+        assert!(!has_parts("/v1/chat/completions", &["tools"]));
+        assert!(!has_parts("/v1/responses", &["input"]));
+        assert!(!has_parts("/v1/embeddings", &["input"]));
+        assert!(!has_parts("/v1/completions", &["prompt"]));
+    }
 
     #[test]
     fn every_field_has_a_rule_and_every_rule_a_field() {

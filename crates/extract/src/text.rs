@@ -56,6 +56,20 @@ pub enum Form {
     Tokens,
     /// The bytes at [`Text::at`] are the text: a part of a form, or a stretch of a file.
     Bytes,
+    /// Parts of one message around where they meet, which are texts of their own, too. [`Text::at`] reaches from the
+    /// beginning of the first one to that of the last one.
+    Seam,
+}
+
+/// A part of a message in a seam.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Where in the body the part begins.
+    pub at: usize,
+    /// What of the seam's text is of this part, in scalar values.
+    pub range: Range<usize>,
+    /// Scalar values of the part that stand before those in the seam.
+    pub before: usize,
 }
 
 /// A text of a request.
@@ -74,6 +88,8 @@ pub struct Text<'b> {
     pub part: Option<Arc<str>>,
     /// The text, unescaped and decoded.
     pub text: Cow<'b, str>,
+    /// What a seam is made of; nothing for other texts.
+    pub pieces: Vec<Piece>,
 }
 
 impl Text<'_> {
@@ -233,7 +249,8 @@ impl UnseenSet {
 /// What a request holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extracted<'b> {
-    /// Every text, in the order of the body, but for token arrays, which come last.
+    /// Every text, in the order of the body, but for seams, which stand behind their parts, and token arrays, which come
+    /// last.
     pub texts: Vec<Text<'b>>,
     /// What was not scanned.
     pub unscanned: Vec<Unscanned>,
@@ -249,13 +266,10 @@ impl Extracted<'_> {
     /// Takes in what was found in a part.
     pub(crate) fn absorb(&mut self, other: Extracted<'_>, part: &Arc<str>) {
         let named = || Some(Arc::clone(part));
-        self.texts.extend(other.texts.into_iter().map(|Text { channel, origin, at, form, text, .. }| Text {
-            channel,
-            origin,
-            at,
-            form,
+        self.texts.extend(other.texts.into_iter().map(|text| Text {
             part: named(),
-            text: Cow::Owned(text.into_owned()),
+            text: Cow::Owned(text.text.into_owned()),
+            ..text
         }));
         self.unscanned.extend(other.unscanned.into_iter().map(|found| Unscanned { part: named(), ..found }));
         self.unseen.0 |= other.unseen.0;
@@ -296,7 +310,7 @@ mod tests {
 
     fn text(origin: Origin) -> Text<'static> {
         let text = Cow::Borrowed("a b");
-        Text { channel: origin.channel(), origin, at: 0..5, form: Form::Plain, part: None, text }
+        Text { channel: origin.channel(), origin, at: 0..5, form: Form::Plain, part: None, text, pieces: Vec::new() }
     }
 
     #[test]

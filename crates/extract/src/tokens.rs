@@ -44,7 +44,15 @@ pub(crate) fn decode(arrays: Vec<TokenArray>, model: &str, found: &mut Extracted
             Some(text) => {
                 bytes_left -= text.len().min(bytes_left);
                 let (origin, text) = (Origin::Input, Cow::Owned(text));
-                found.texts.push(Text { channel: origin.channel(), origin, at, form: Form::Tokens, part: None, text });
+                found.texts.push(Text {
+                    channel: origin.channel(),
+                    origin,
+                    at,
+                    form: Form::Tokens,
+                    part: None,
+                    text,
+                    pieces: Vec::new(),
+                });
             }
             None => found.unscanned.push(Unscanned { medium: Medium::Tokens, at, part: None }),
         }

@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use wire::json::{Element, Kind, Literal, Member, Visit, Visitor};
 
-use crate::class::{Class, is_stored_source, is_word, shown, unseen_of_type};
+use crate::class::{Class, is_name, is_stored_source, is_word, shown, unseen_of_type};
 use crate::file;
+use crate::seams::seams;
 use crate::table::{NodeId, Table, UNKNOWN};
 use crate::text::{Extracted, Form, Medium, Origin, Text, UNKNOWN_FIELDS_MAX, Unscanned, Unseen};
 use crate::tokens::{self, TokenArray};
@@ -28,6 +29,14 @@ struct Scope {
     found: usize,
 }
 
+/// The parts of a message.
+struct Parts {
+    /// How many objects and arrays were open when they began, and they.
+    depth: usize,
+    /// Their texts, by number.
+    texts: Vec<usize>,
+}
+
 /// A walk.
 pub(crate) struct Walk<'b> {
     table: &'static Table,
@@ -35,6 +44,7 @@ pub(crate) struct Walk<'b> {
     /// Where the open objects and arrays stand in the table, the innermost last.
     frames: Vec<NodeId>,
     scopes: Vec<Scope>,
+    parts: Vec<Parts>,
     /// Texts whose role is not known yet.
     waiting: Vec<usize>,
     /// Where the value that comes stands.
@@ -60,6 +70,7 @@ impl<'b> Walk<'b> {
             body_bytes,
             frames: vec![root],
             scopes: Vec::new(),
+            parts: Vec::new(),
             waiting: Vec::new(),
             next: root,
             unknown: (UNKNOWN, Cow::Borrowed("")),
@@ -93,6 +104,9 @@ impl<'b> Walk<'b> {
             self.tokens.extend(TokenArray::read(ahead, self.body_bytes - ahead.len()));
         }
         self.frames.push(self.next);
+        if kind == Kind::Array && node.has_parts {
+            self.parts.push(Parts { depth: self.frames.len(), texts: Vec::new() });
+        }
         if kind == Kind::Object && node.has_role {
             let (depth, first, found) = (self.frames.len(), self.waiting.len(), self.count());
             self.scopes.push(Scope { depth, first, origin: None, has_id: false, found });
@@ -106,7 +120,15 @@ impl<'b> Walk<'b> {
 
     fn add(&mut self, origin: Origin, at: Range<usize>, form: Form, text: Cow<'b, str>) {
         if !text.is_empty() {
-            self.found.texts.push(Text { channel: origin.channel(), origin, at, form, part: None, text });
+            self.found.texts.push(Text {
+                channel: origin.channel(),
+                origin,
+                at,
+                form,
+                part: None,
+                text,
+                pieces: Vec::new(),
+            });
         }
     }
 
@@ -133,7 +155,7 @@ impl<'b> Walk<'b> {
         match class {
             Class::ByRole => self.add_by_role(at, form, text),
             Class::Text(origin) => self.add(origin, at, form, text),
-            Class::Loose(origin) if !is_word(&text) => self.add(origin, at, form, text),
+            Class::Loose(origin) if !is_name(&text) => self.add(origin, at, form, text),
             Class::Link if file::is_data_url(&text) => self.add_file(at, form, text),
             Class::Link => self.add(Origin::Url, at, form, text),
             Class::Fetch(_) | Class::File if file::is_data_url(&text) => self.add_file(at, form, text),
@@ -205,6 +227,28 @@ impl<'b> Walk<'b> {
         }
     }
 
+    /// Keeps a text that is a part of a message.
+    fn note_part(&mut self, text: usize) {
+        let (depth, node) = (self.frames.len(), self.table.node(self.next));
+        if let Some(parts) = self.parts.last_mut().filter(|parts| parts.depth == depth || parts.depth + 1 == depth)
+            && matches!(node.class, Some(Class::ByRole | Class::Text(_)))
+            && node.is_part()
+        {
+            parts.texts.push(text);
+        }
+    }
+
+    /// Adds what stands around where parts of a message meet.
+    fn add_seams(&mut self, parts: &[usize]) {
+        let texts: Vec<&Text<'b>> = parts.iter().map(|at| &self.found.texts[*at]).collect();
+        let seams: Vec<_> = texts.chunk_by(|one, next| one.origin == next.origin).flat_map(seams).collect();
+        let first = self.found.texts.len();
+        self.found.texts.extend(seams);
+        if parts.first().is_some_and(|part| self.waiting.binary_search(part).is_ok()) {
+            self.waiting.extend(first..self.found.texts.len());
+        }
+    }
+
     /// Names the unknown field that holds the value at hand.
     fn note_unknown(&mut self) {
         if self.found.unknown_fields.len() >= UNKNOWN_FIELDS_MAX {
@@ -234,7 +278,7 @@ impl<'b> Visitor<'b> for Walk<'b> {
         self.next = child;
         self.is_model = member.depth == self.model_depth && member.key == "model";
         // Where any key may stand, a key may be a text.
-        if (is_any || child == UNKNOWN) && !is_word(&member.key) {
+        if (is_any || child == UNKNOWN) && !is_name(&member.key) {
             let class = self.table.node(child).class;
             let origin = match class {
                 Some(Class::Text(origin) | Class::Loose(origin)) => Some(origin),
@@ -268,11 +312,18 @@ impl<'b> Visitor<'b> for Walk<'b> {
     }
 
     fn string(&mut self, literal: Literal<'b>) {
+        let found = self.found.texts.len();
         self.value(literal.span(), Form::Plain, literal.text());
+        if found < self.found.texts.len() {
+            self.note_part(found);
+        }
         self.is_model = false;
     }
 
     fn leave(&mut self) {
+        if let Some(parts) = self.parts.pop_if(|parts| parts.depth == self.frames.len()) {
+            self.add_seams(&parts.texts);
+        }
         if let Some(scope) = self.scopes.pop_if(|scope| scope.depth == self.frames.len()) {
             // An item with an id and without content is looked up by the service.
             if scope.has_id && scope.found == self.count() {

@@ -92,8 +92,60 @@ fn leaves(value: &Value, into: &mut Vec<String>) {
     }
 }
 
+/// A part's end or beginning, as far as a seam has it.
+fn near(text: &str, is_end: bool) -> &str {
+    let far = text.len().saturating_sub(SEAM_BYTES);
+    if is_end {
+        &text[text.ceil_char_boundary(far)..]
+    } else {
+        &text[..text.floor_char_boundary(SEAM_BYTES.min(text.len()))]
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_crosses_a_seam_is_in_one_text(
+        parts in prop::collection::vec(("[a-z é日]{0,9}", 0..90_usize), 0..7), late: bool, is_picture in any::<[bool; 7]>(),
+    ) {
+        let parts: Vec<String> = parts.into_iter().map(|(unit, times)| unit.repeat(times)).collect();
+        let mut content = Vec::new();
+        for (part, is_picture) in parts.iter().zip(is_picture) {
+            content.push(json!({"type": "text", "text": part}));
+            if is_picture {
+                content.push(json!({"type": "image_url", "image_url": {"url": "https://a.example/b"}}));
+            }
+        }
+        let content = json!(content);
+        let message = match late {
+            true => format!(r#"{{"content":{content},"role":"tool"}}"#),
+            false => format!(r#"{{"role":"tool","content":{content}}}"#),
+        };
+        let body = format!(r#"{{"messages":[{message}]}}"#);
+        let found = extract(row("/v1/chat/completions"), body.as_bytes()).expect("JSON");
+        prop_assert!(found.texts.iter().all(|text| matches!(text.origin, Origin::ToolResult | Origin::Url)));
+        let seams: Vec<&Text<'_>> = found.texts.iter().filter(|text| text.form == Form::Seam).collect();
+        let parts: Vec<&String> = parts.iter().filter(|part| !part.is_empty()).collect();
+        for pair in parts.windows(2) {
+            let (end, start) = (near(pair[0], true), near(pair[1], false));
+            let is_apart = end.ends_with(char::is_whitespace) || start.starts_with(char::is_whitespace);
+            let whole = format!("{end}{}{start}", if is_apart { "" } else { "\n" });
+            prop_assert!(seams.iter().any(|seam| seam.text.contains(&whole)), "{whole:?} in {seams:?}");
+        }
+        let bytes = |texts: &mut dyn Iterator<Item = usize>| texts.sum::<usize>();
+        prop_assert!(bytes(&mut seams.iter().map(|seam| seam.text.len())) <= bytes(&mut parts.iter().map(|part| part.len() + 1)));
+        for seam in seams {
+            prop_assert!(seam.pieces.len() > 1);
+            let symbols: Vec<char> = seam.text.chars().collect();
+            for piece in &seam.pieces {
+                let inside: String = symbols[piece.range.clone()].iter().collect();
+                let literal = found.texts.iter().find(|text| text.form == Form::Plain && text.at.start == piece.at);
+                let rest: String = literal.expect("a part").text.chars().skip(piece.before).collect();
+                prop_assert!(!inside.is_empty() && rest.starts_with(&inside), "{inside:?} of {rest:?}");
+            }
+        }
+    }
 
     /// No literal is a text twice; those that are none are words, encoded, or in one of the fields that are not read.
     #[test]
@@ -102,7 +154,7 @@ proptest! {
         let body = body.expect("serialises");
         let found = extract(row(path), body.as_bytes()).expect("JSON");
         let mut starts: Vec<usize> = Vec::new();
-        for text in found.texts.iter().filter(|text| !matches!(text.form, Form::Tokens | Form::Pieces)) {
+        for text in found.texts.iter().filter(|text| !matches!(text.form, Form::Tokens | Form::Pieces | Form::Seam)) {
             let literal: String = serde_json::from_str(&body[text.at.clone()]).expect("a literal");
             match text.form {
                 Form::Base64 => prop_assert!(literal.len() > text.text.len()),

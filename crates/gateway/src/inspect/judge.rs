@@ -83,6 +83,7 @@ impl Case {
             None => is_unjudged,
         };
         let plain = looked.plain();
+        looked.leave_repeated();
         // What is refused for comes first.
         looked.judged.sort_by_key(|(spot, _)| (!self.blocks_in(spot.channel), spot.at));
         let found =
@@ -123,9 +124,10 @@ impl Case {
     /// A text's best finding. Of a request with many only the first are looked up: each takes a walk through the body.
     fn placed(&self, at: usize, spot: Spot, reading: Reading) -> Option<Placed> {
         let (found, hash) = (reading.found.into_iter().next()?, reading.hash?);
+        let (begins, found) = spot.placed(found);
         let place = match &spot.part {
             Some(part) => part.to_string(),
-            None if at < TOLD_MAX => extract::place(&self.body, spot.at),
+            None if at < TOLD_MAX => extract::place(&self.body, begins),
             None => String::new(),
         };
         let blocks = self.blocks_in(spot.channel);

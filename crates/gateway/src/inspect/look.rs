@@ -4,13 +4,14 @@
 //! Promises: whatever the transformer comes to read, every text was looked at; a detector that panics costs the request
 //! its verdict, not the worker its life; a long body whose turn does not come in time has none, either.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::vec::Drain;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use extract::{Extracted, FormReader, PurposeReader, Text, Unseen, UnseenSet, is_marked, spotlight};
+use extract::{Extracted, FormReader, PurposeReader, Text, Unseen, UnseenSet, is_marked, is_unmarkable, spotlight};
 use injection::{Channel, Extent, Glance};
 use store::{GuardMode, OnFailure, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
@@ -94,12 +95,18 @@ struct Look<'c> {
     candidates: Candidates<Unsure>,
     /// How many texts came of which some was read before, and how many of them are read again.
     again: ByChannel<usize>,
+    /// Where texts stand that the project lets through unread.
+    allowed: HashSet<Where>,
 }
+
+/// The part of a form, and where in it or in the body.
+type Where = (Option<Arc<str>>, usize);
 
 impl Look<'_> {
     fn at(case: &Case) -> Look<'_> {
         let candidates = Candidates::new(case.windows_max());
-        Look { case, looked: Looked::default(), candidates, again: ByChannel::default() }
+        let (looked, again, allowed) = (Looked::default(), ByChannel::default(), HashSet::new());
+        Look { case, looked, candidates, again, allowed }
     }
 
     fn json(mut self) -> Looked {
@@ -108,10 +115,11 @@ impl Look<'_> {
         let Ok(extracted) = extract::extract(case.teller.endpoint, &case.body) else { return unlooked() };
         let is_wanted = case.project.guards.spotlight != Spotlight::Off;
         if is_wanted && case.is_kept(extracted.unseen) {
-            self.looked.unmarked = extracted.texts.iter().any(is_marked);
+            self.looked.unmarked.is_stored = extracted.texts.iter().any(is_marked);
         } else {
             self.looked.lit = case.lit(&extracted);
         }
+        self.looked.unmarked.is_binary = is_wanted && extracted.texts.iter().any(is_unmarkable);
         self.all(extracted);
         self.end()
     }
@@ -169,11 +177,16 @@ impl Look<'_> {
     fn judged_by(&mut self, text: Text<'_>, threshold: Threshold) -> Option<&'static str> {
         let (guards, settings, channel) = (&self.case.gate.guards, &self.case.project.guards, text.channel);
         if is_allowed(settings, channel, &text.text) {
+            self.allowed.insert((text.part, text.at.start));
+            return Some("allowed");
+        }
+        // What is let through by itself is let through where it meets its neighbours.
+        if text.pieces.iter().any(|piece| self.allowed.contains(&(text.part.clone(), piece.at))) {
             return Some("allowed");
         }
         let threshold = guards.threshold(threshold, channel);
         let key = guards.key(channel, &text.text, self.case.generation);
-        let spot = Spot { channel, at: text.at.start, part: text.part };
+        let spot = Spot { channel, at: text.at.start, part: text.part, pieces: text.pieces };
         let mut read_before = 0;
         if let Some(known) = guards.recall(key)
             && let Some(reading) = known.reading(&text.text, score(threshold))

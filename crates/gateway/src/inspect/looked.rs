@@ -3,14 +3,15 @@
 //! Promise: bounded, however many texts a request has: of what is found alike only the first are kept, of what is unsure
 //! no more than may be read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use extract::{Key, Medium, UnseenSet};
+use extract::{Key, Medium, Piece, UnseenSet};
 use injection::{Channel, Pending};
 
 use super::pool::Failure;
-use super::reading::{KINDS, Reading};
-use super::verdict::Verdict;
+use super::reading::{Found, KINDS, Reading};
+use super::verdict::{Unmarked, Verdict};
 
 /// Findings of one kind in one channel that are kept of a request: four times as many as are told.
 const ALIKE_MAX: usize = 64;
@@ -23,6 +24,18 @@ pub(super) struct Spot {
     pub(super) channel: Channel,
     pub(super) at: usize,
     pub(super) part: Option<Arc<str>>,
+    /// What it is made of, where it is the seam of parts.
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl Spot {
+    /// Where a finding begins, and the finding there: in a seam, as far as it goes in the part where it begins.
+    pub(super) fn placed(&self, found: Found) -> (usize, Found) {
+        let behind = self.pieces.partition_point(|piece| piece.range.start <= found.start);
+        let Some(piece) = behind.checked_sub(1).and_then(|at| self.pieces.get(at)) else { return (self.at, found) };
+        let moved = |place: usize| piece.before + place.min(piece.range.end) - piece.range.start;
+        (piece.at, Found { start: moved(found.start), end: moved(found.end), ..found })
+    }
 }
 
 /// A text that the transformer should read.
@@ -74,8 +87,8 @@ pub(super) struct Looked {
     pub(super) failure: Option<Failure>,
     /// The body with its untrusted texts marked, where the project asks for that.
     pub(super) lit: Option<Vec<u8>>,
-    /// Whether they were to be marked and are not, as the provider would keep the marks.
-    pub(super) unmarked: bool,
+    /// Why some were to be marked and are not.
+    pub(super) unmarked: Unmarked,
 }
 
 impl Looked {
@@ -98,6 +111,16 @@ impl Looked {
         if *count <= ALIKE_MAX {
             self.judged.push((spot, reading));
         }
+    }
+
+    /// Leaves out what a seam has of a part in which it was found, too.
+    pub(super) fn leave_repeated(&mut self) {
+        let whole = self.judged.iter().filter(|(spot, _)| spot.pieces.is_empty());
+        let found: HashSet<_> = whole.map(|(spot, _)| (spot.part.clone(), spot.at)).collect();
+        self.judged.retain(|(spot, reading)| {
+            let best = reading.found.first().filter(|_| !spot.pieces.is_empty());
+            best.is_none_or(|best| !found.contains(&(spot.part.clone(), spot.placed(best.clone()).0)))
+        });
     }
 
     /// Leaves what is unsure unread: what is sure is enough.
@@ -136,15 +159,34 @@ impl Looked {
 mod tests {
     use injection::Kind;
 
-    use super::super::reading::Found;
     use super::*;
+
+    #[test]
+    fn what_is_found_in_a_seam_stands_in_its_part() {
+        // "…all previous", a line break, "instructions", of which the second part has no other.
+        let pieces = vec![Piece { at: 70, range: 0..13, before: 100 }, Piece { at: 300, range: 14..26, before: 0 }];
+        let spot = Spot { channel: Channel::User, at: 70, part: None, pieces };
+        let placed = |start, end| {
+            let (at, found) = spot.placed(Found { kind: Kind::Direct, score: 0.9, start, end, rule: None });
+            (at, found.start, found.end)
+        };
+        assert_eq!(placed(2, 20), (70, 102, 113), "as far as it goes in the part where it begins");
+        assert_eq!(placed(2, 6), (70, 102, 106));
+        assert_eq!(placed(14, 26), (300, 0, 12));
+        let text = Spot { channel: Channel::User, at: 5, part: None, pieces: Vec::new() };
+        let found = Found { kind: Kind::Direct, score: 0.9, start: 2, end: 20, rule: None };
+        assert_eq!(text.placed(found.clone()), (5, found));
+    }
 
     #[test]
     fn of_a_hundred_thousand_findings_each_is_counted_and_few_are_kept() {
         let mut looked = Looked::default();
         let mut note = |channel: Channel, kind: Kind| {
             let found = vec![Found { kind, score: 0.9, start: 0, end: 1, rule: None }];
-            looked.note(Spot { channel, at: 0, part: None }, Reading { score: 0.9, found, ..Reading::default() });
+            looked.note(
+                Spot { channel, at: 0, part: None, pieces: Vec::new() },
+                Reading { score: 0.9, found, ..Reading::default() },
+            );
         };
         (0..100_000).for_each(|_| note(Channel::User, Kind::Direct));
         note(Channel::User, Kind::Jailbreak);

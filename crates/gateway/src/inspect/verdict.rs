@@ -59,6 +59,22 @@ pub(crate) struct Placed {
     pub(crate) blocks: bool,
 }
 
+/// Why texts are not marked that should be.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Unmarked {
+    /// The provider would keep the marks.
+    pub(crate) is_stored: bool,
+    /// They are what can be read of a file that is not all text.
+    pub(crate) is_binary: bool,
+}
+
+impl Unmarked {
+    fn words(self) -> String {
+        let words = [(self.is_stored, "stored"), (self.is_binary, "binary")];
+        words.into_iter().filter_map(|(is, word)| is.then_some(word)).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// What the guards say.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Verdict {
@@ -74,8 +90,8 @@ pub(crate) struct Verdict {
     pub(crate) unknown: Vec<String>,
     /// How many more of those there were.
     pub(crate) unknown_more: usize,
-    /// Whether spotlighting was asked for and left out, as the provider would keep the marks.
-    pub(crate) unmarked: bool,
+    /// Why spotlighting was asked for and left out.
+    pub(crate) unmarked: Unmarked,
     /// Whether texts or parts of them were left to the cheap stages.
     pub(crate) partly: bool,
     /// How many texts were left to them as a whole.
@@ -126,7 +142,7 @@ impl Verdict {
         if self.unknown_more > 0 {
             add("unknown-more", self.unknown_more.to_string());
         }
-        add("unmarked", if self.unmarked { "stored".to_owned() } else { String::new() });
+        add("unmarked", self.unmarked.words());
         if self.unread > 0 {
             add("unread", self.unread.to_string());
         }
