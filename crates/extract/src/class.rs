@@ -18,7 +18,7 @@ pub(crate) enum Class {
     ByRole,
     /// Text of this origin.
     Text(Origin),
-    /// Text of this origin, but for single words.
+    /// Text of this origin, but for names of up to three words.
     Loose(Origin),
     /// An address that nothing is fetched from.
     Link,
@@ -60,6 +60,7 @@ impl Class {
             "result" => Class::Text(Origin::ToolResult),
             "replay" => Class::Text(Origin::Replay),
             "document" => Class::Text(Origin::File),
+            "name" => Class::Loose(Origin::Input),
             "aside" => Class::Loose(Origin::Aside),
             "link" => Class::Link,
             "fetch" => Class::Fetch(medium()?),

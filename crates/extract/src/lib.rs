@@ -20,7 +20,7 @@
 //! - A predicted answer is shown to the model and is treated like an earlier one.
 //! - A file is untrusted, whatever it looks like, unless its form's [`Purpose`] says that it holds requests or examples: a
 //!   document that somebody else wrote may look like them.
-//! - Metadata, names of objects and stop sequences are read by no model; they are the user's, and single words pass.
+//! - Metadata, names of objects and stop sequences are read by no model; they are the user's, and names of up to three words pass.
 //! - Credentials for tools, and the tokens of log probabilities, are not looked into.
 //!
 //! Also here, as they work on what was extracted: [`Memory`] of what was judged in an earlier turn, and [`spotlight`].
