@@ -6,14 +6,16 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use store::{Act, AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, Project, Spotlight, Threshold};
+use store::{
+    Act, AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, OnUnread, Project, Spotlight, Threshold,
+};
 use wire::channel::Channel;
 use wire::refusal::Refusal;
 
 use crate::input::Fields;
 use crate::{Answer, Call, Console, Event};
 
-const KNOWN: [&str; 7] = ["system", "user", "untrusted", "spotlight", "parallel", "on_failure", "allow"];
+const KNOWN: [&str; 8] = ["system", "user", "untrusted", "spotlight", "parallel", "on_failure", "on_unread", "allow"];
 
 fn show_threshold(threshold: Threshold) -> Value {
     match threshold {
@@ -30,6 +32,7 @@ fn show(project: &Project) -> Value {
         "spotlight": guards.spotlight.word(),
         "parallel": guards.parallel,
         "on_failure": guards.on_failure.word(),
+        "on_unread": guards.on_unread.word(),
         "allow": guards.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     for channel in [Channel::System, Channel::User, Channel::Untrusted] {
@@ -81,6 +84,9 @@ fn read(guards: &mut GuardSettings, fields: &Fields) -> Result<(), Refusal> {
     }
     if fields.has("on_failure") {
         guards.on_failure = word(fields, "on_failure", "must be closed or open", OnFailure::from_word)?;
+    }
+    if fields.has("on_unread") {
+        guards.on_unread = word(fields, "on_unread", "must be open or closed", OnUnread::from_word)?;
     }
     if fields.has("allow") {
         guards.allow = hashes(fields)?;

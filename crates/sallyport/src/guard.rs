@@ -79,6 +79,9 @@ struct Set {
     /// What happens when the guards cannot judge: closed or open.
     #[arg(long)]
     on_failure: Option<String>,
+    /// What happens when a request has more text than may be read of one: open or closed.
+    #[arg(long)]
+    on_unread: Option<String>,
     /// Let a text through unread, by the SHA-256 of its bytes; user:SHA256 in that channel only.
     #[arg(long, value_name = "[CHANNEL:]SHA256")]
     allow: Vec<String>,
@@ -102,7 +105,8 @@ impl Set {
             let channels = if self.channel.is_empty() { &Channel::ALL[..] } else { &self.channel };
             channels.iter().for_each(|channel| body[channel.word()] = guard.clone());
         }
-        for (name, value) in [("spotlight", &self.spotlight), ("on_failure", &self.on_failure)] {
+        let words = [("spotlight", &self.spotlight), ("on_failure", &self.on_failure), ("on_unread", &self.on_unread)];
+        for (name, value) in words {
             if let Some(value) = value {
                 body[name] = value.as_str().into();
             }
@@ -133,7 +137,7 @@ fn words(guards: &Value) -> String {
         format!("{:<10} {:<8} threshold {threshold}", channel.word(), mode.as_str().unwrap_or_default())
     };
     let mut lines: Vec<String> = Channel::ALL.map(channel).into();
-    let rest = ["spotlight", "parallel", "on_failure"];
+    let rest = ["spotlight", "parallel", "on_failure", "on_unread"];
     let rest = rest.map(|name| {
         let value = &guards[name];
         format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))

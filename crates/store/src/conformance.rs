@@ -30,7 +30,9 @@ use rates::Limits;
 use serde_json::json;
 use wire::channel::Channel;
 
-use crate::guards::{AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
+use crate::guards::{
+    AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, OnUnread, Spotlight, TextHash, Threshold,
+};
 use crate::key_life::{BrowserUse, FormerSecret, KeyBounds, KeyPolicy, RotationPlan, Suspension, Undelivered};
 use crate::limits::SpendLimit;
 use crate::money::{MoneySettings, ProjectRates};
@@ -58,6 +60,7 @@ fn project(id: &str) -> Project {
             spotlight: Spotlight::Datamark,
             parallel: true,
             on_failure: OnFailure::Open,
+            on_unread: OnUnread::Closed,
             allow: [None, Some(Channel::User)].map(|channel| AllowedText { channel, hash: TextHash([7; 32]) }).into(),
             ..GuardSettings::default()
         },

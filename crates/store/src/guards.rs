@@ -151,6 +151,35 @@ impl OnFailure {
     }
 }
 
+/// What happens to a request that has more text than may be read of one, so that some is left to rules and linear stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnread {
+    /// It passes on their word, and that is told.
+    #[default]
+    Open,
+    /// It is refused, where a channel blocks of which something is left.
+    Closed,
+}
+
+impl OnUnread {
+    /// All of them.
+    pub const ALL: [OnUnread; 2] = [OnUnread::Open, OnUnread::Closed];
+
+    /// The word in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OnUnread::Open => "open",
+            OnUnread::Closed => "closed",
+        }
+    }
+
+    /// The way of a word.
+    pub fn from_word(word: &str) -> Option<OnUnread> {
+        OnUnread::ALL.into_iter().find(|way| way.word() == word)
+    }
+}
+
 /// SHA-256 of a text's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TextHash(pub [u8; 32]);
@@ -254,6 +283,8 @@ pub struct GuardSettings {
     pub parallel: bool,
     /// What happens when they cannot judge.
     pub on_failure: OnFailure,
+    /// What happens when there is more than they may read.
+    pub on_unread: OnUnread,
     /// Texts that are let through unread.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub allow: BTreeSet<AllowedText>,
@@ -323,6 +354,7 @@ mod tests {
             spotlight: Spotlight::Datamark,
             parallel: true,
             on_failure: OnFailure::Open,
+            on_unread: OnUnread::Closed,
             allow: [None, Some(Channel::User)].map(|channel| AllowedText { channel, hash: TextHash([7; 32]) }).into(),
             ..GuardSettings::default()
         };

@@ -28,7 +28,9 @@ mod usage;
 pub use alerts::{Channel, Delivery, DeliveryState, Notice, Outbox, SpendAlert, Webhook};
 pub use directory::{Directory, KeyEntry, Page, Revocation, Sharded, Snapshot, Span};
 pub use findings::{Finding, FindingFilter, FindingTriage, Findings, KeyUse, KeyUses, LastUse, Severity, Triage};
-pub use guards::{AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, Spotlight, TextHash, Threshold};
+pub use guards::{
+    AllowedText, ChannelGuard, GuardMode, GuardSettings, OnFailure, OnUnread, Spotlight, TextHash, Threshold,
+};
 pub use incidents::{
     FORMER_SECRETS_MAX, FinalReport, IncidentChange, IncidentFilter, IncidentPage, IncidentStep, Incidents, KeyEnd,
 };

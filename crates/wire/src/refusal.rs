@@ -394,7 +394,7 @@ impl Reason {
                 "The project's guards found a prompt injection in a text of the request, and block it; the message says of which kind and where. Take it out; if it is harmless, the finding can be marked as wrong (`sallyport finding triage`)."
             }
             Reason::GuardUnavailable => {
-                "The guards could not read the request: too much waits, it took too long, they failed, or it is a form that is too long to be read before it is sent or does not announce its length. A project may let such requests pass (`on_failure`). Retry shortly."
+                "The guards could not read the request: too much waits, it took too long, they failed, it has more text than may be read of one request, or it is a form that is too long to be read before it is sent or does not announce its length. A project may let such requests pass (`on_failure`, `on_unread`). Retry shortly."
             }
             Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
             Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",

@@ -1,6 +1,6 @@
 //! Guards of projects.
 
-use store::{GuardMode, GuardSettings, Spotlight, TextHash, Threshold};
+use store::{GuardMode, GuardSettings, OnUnread, Spotlight, TextHash, Threshold};
 use wire::channel::Channel;
 
 use super::*;
@@ -24,7 +24,7 @@ async fn guards_change_as_far_as_a_call_names_them() {
     let hash = "ab".repeat(32);
     let body = json!({
         "untrusted": {"mode": "block", "threshold": "1%"}, "user": {"threshold": 0.9987}, "spotlight": "datamark",
-        "parallel": true, "on_failure": "open", "allow": [hash.to_uppercase()],
+        "parallel": true, "on_failure": "open", "on_unread": "closed", "allow": [hash.to_uppercase()],
     });
     world.ok("POST", &path, body).await;
     let shown = world.ok("POST", &path, json!({"untrusted": {"threshold": null}})).await;
@@ -34,6 +34,7 @@ async fn guards_change_as_far_as_a_call_names_them() {
     let guards = in_force(&world);
     assert_eq!((guards.untrusted.mode, guards.user.threshold), (GuardMode::Block, Threshold::Score(998_700)));
     assert_eq!((guards.spotlight, guards.allow.len()), (Spotlight::Datamark, 1));
+    assert_eq!((guards.on_unread, &shown["on_unread"]), (OnUnread::Closed, &json!("closed")));
     assert!(guards.allows(Channel::User, TextHash([0xab; 32])));
     let loaded = world.console.registry.load().await.expect("readable").expect("there");
     assert_eq!(loaded.projects[0].guards, guards);
@@ -45,7 +46,7 @@ async fn guards_change_as_far_as_a_call_names_them() {
     assert_eq!(shown["allow"], json!([here]));
     let (guards, hash) = (in_force(&world), TextHash([0xab; 32]));
     assert!(guards.allows(Channel::Untrusted, hash) && !guards.allows(Channel::User, hash));
-    let nulls = json!({"system": null, "user": null, "untrusted": null, "spotlight": null, "parallel": null, "on_failure": null, "allow": null});
+    let nulls = json!({"system": null, "user": null, "untrusted": null, "spotlight": null, "parallel": null, "on_failure": null, "on_unread": null, "allow": null});
     world.ok("POST", &path, nulls).await;
     assert_eq!(in_force(&world), GuardSettings::default());
 }
@@ -66,6 +67,7 @@ async fn guards_that_nobody_could_mean_are_refused() {
         (json!({"spotlight": true}), "spotlight"),
         (json!({"parallel": "yes"}), "parallel"),
         (json!({"on_failure": "ignore"}), "on_failure"),
+        (json!({"on_unread": true}), "on_unread"),
         (json!({"allow": "ab"}), "allow"),
         (json!({"allow": ["ab"]}), "allow"),
         (json!({"allow": [format!("tool:{}", "ab".repeat(32))]}), "allow"),

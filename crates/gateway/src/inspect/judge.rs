@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use injection::{Channel, Pending};
-use store::OnFailure;
+use store::{OnFailure, OnUnread};
 
 use super::Case;
 use super::choose::WINDOW_COST;
@@ -72,10 +72,17 @@ impl Case {
         may_block && self.project.guards.on_failure == OnFailure::Closed
     }
 
+    /// Whether something was left unread that the project does not let pass so.
+    pub(super) fn lacks(&self, looked: &Looked) -> bool {
+        self.project.guards.on_unread == OnUnread::Closed
+            && Channel::ALL.into_iter().any(|channel| self.blocks_in(channel) && looked.is_left(channel))
+    }
+
     /// What all of it comes to; tells it, and remembers what was read.
     fn rule(&self, mut looked: Looked, readings: Readings) -> Verdict {
-        let failure = looked.failure.or(readings.failure);
         let is_unjudged = self.take(&mut looked, readings.read);
+        let lacks = self.lacks(&looked).then_some(Failure::Unread);
+        let failure = looked.failure.or(readings.failure).or(lacks);
         let may_block = match looked.failure {
             // Nobody knows which texts there are.
             Some(_) => Channel::ALL.into_iter().any(|channel| self.blocks_in(channel)),
@@ -93,7 +100,7 @@ impl Case {
             media: looked.media,
             unknown: looked.unknown,
             failure,
-            fails_closed: failure.is_some() && self.fails(may_block),
+            fails_closed: lacks.is_some() || failure.is_some() && self.fails(may_block),
             ..plain
         };
         self.tell(&verdict, &looked.found);

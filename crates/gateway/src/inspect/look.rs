@@ -244,7 +244,7 @@ impl Look<'_> {
             looked.chosen.push(Chosen { spot, pending, threshold, key, windows, cost, task: 0 });
         }
         for (channel, left) in Channel::ALL.into_iter().zip(self.again) {
-            looked.partly |= left > 0;
+            looked.partly[channel as usize] |= left > 0;
             case.gate.metrics.guards.texts(channel.as_str(), "remembered", left as u64);
         }
         self.looked

@@ -78,7 +78,7 @@ pub(super) struct Looked {
     /// How many texts it should read and does not.
     pub(super) unread: ByChannel<usize>,
     /// Whether parts of texts were left to the cheap stages.
-    pub(super) partly: bool,
+    pub(super) partly: ByChannel<bool>,
     pub(super) media: Vec<Medium>,
     pub(super) unseen: UnseenSet,
     pub(super) unknown: Vec<String>,
@@ -104,7 +104,7 @@ impl Looked {
 
     /// Takes in what a text came to. Findings that are like many before are counted, and not kept.
     pub(super) fn note(&mut self, spot: Spot, reading: Reading) {
-        self.partly |= reading.partly;
+        self.partly[spot.channel as usize] |= reading.partly;
         let Some(best) = reading.found.first() else { return };
         let count = &mut self.found[spot.channel as usize][best.kind as usize];
         *count += 1;
@@ -121,6 +121,11 @@ impl Looked {
             let best = reading.found.first().filter(|_| !spot.pieces.is_empty());
             best.is_none_or(|best| !found.contains(&(spot.part.clone(), spot.placed(best.clone()).0)))
         });
+    }
+
+    /// Whether something of a channel was left to the cheap stages.
+    pub(super) fn is_left(&self, channel: Channel) -> bool {
+        self.unread[channel as usize] > 0 || self.partly[channel as usize]
     }
 
     /// Leaves what is unsure unread: what is sure is enough.
@@ -149,7 +154,7 @@ impl Looked {
             unknown_more: self.unknown_more,
             unmarked: self.unmarked,
             unread,
-            partly: self.partly || unread > 0,
+            partly: unread > 0 || self.partly.contains(&true),
             ..Verdict::default()
         }
     }

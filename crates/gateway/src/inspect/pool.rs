@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     Late,
     /// The detector failed.
     Failed,
+    /// There is more than may be read of one request, and the project lets nothing pass unread.
+    Unread,
     /// A form that streams through: too long to be held, or of a length that nobody announced.
     Form,
 }
@@ -36,6 +38,7 @@ impl Failure {
             Failure::Overloaded => "overloaded",
             Failure::Late => "late",
             Failure::Failed => "failed",
+            Failure::Unread => "unread",
             Failure::Form => "form",
         }
     }

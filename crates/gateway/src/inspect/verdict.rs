@@ -180,10 +180,17 @@ pub(crate) fn unjudged(failure: Failure) -> Refusal {
         Failure::Overloaded => "have too much to read right now",
         Failure::Late => "did not finish reading in time",
         Failure::Failed => "failed",
+        Failure::Unread => return unread_rest(),
         Failure::Form => return unread_form(),
     };
     let words = format!("The guards that read this request {words}, and it does not pass unread. Retry shortly.");
     Refusal::new(Reason::GuardUnavailable, words).retry_after_ms(1_000).cause(failure.word())
+}
+
+/// The refusal of a request of which something was left unread. The next try reads on.
+fn unread_rest() -> Refusal {
+    let words = "The guards read no more of one request than `guards.windows_max` allows, this one has more text that was not read before, and it does not pass unread. Try again, which reads on, or send less at once; one text that is too long by itself has to be sent in parts.";
+    Refusal::new(Reason::GuardUnavailable, words.to_owned()).retry_after_ms(1_000).cause(Failure::Unread.word())
 }
 
 /// The refusal of a form that nobody reads. Another try would not be read, either.

@@ -92,6 +92,40 @@ fn what_is_left_of_a_longer_history_is_said_and_read_in_later_turns() {
 }
 
 #[test]
+fn a_project_may_let_nothing_pass_unread() {
+    let world = blocking("windows_max = 8\n");
+    world.guard(&json!({"on_unread": "closed"}));
+    let body = chat(200);
+    let mut refused = 0;
+    loop {
+        let answer = world.post(CHAT, &body);
+        if answer.status == 200 {
+            assert_eq!(verdict(&answer), "pass", "all of it was read");
+            break;
+        }
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"), "{}", answer.text());
+        assert!(verdict(&answer).contains("failed=unread"), "{}", verdict(&answer));
+        refused += 1;
+        assert!(refused < 40, "no try comes further");
+    }
+    assert!(refused > 0, "all of it was read at once");
+    // What may not be refused is read as before.
+    world.guard(&json!({"user": {"mode": "observe"}, "untrusted": {"mode": "observe"}, "system": {"mode": "observe"}}));
+    assert_eq!(world.post(CHAT, &chat(201)).status, 200);
+    // One text that is too long by itself never comes to its end.
+    world.guard(&json!({"untrusted": {"mode": "block"}}));
+    for _ in 0..2 {
+        let answer = world.post(CHAT, &conversation(&"The bill for the boats came late. ".repeat(900), HARMLESS));
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(
+            verdict(&answer).contains("failed=unread") && verdict(&answer).contains("partly"),
+            "{}",
+            verdict(&answer)
+        );
+    }
+}
+
+#[test]
 fn an_attack_is_read_however_many_texts_come_after_it() {
     let world = World::with("[guards]\nread_time_max = 60\n");
     expect_read(&world, SUBTLE, "untrusted");
