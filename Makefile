@@ -69,7 +69,7 @@ overshoot: ## Measure how far a limit is overshot: charged afterwards, held, gro
 volume: ## Fill a database with usage and time the reports (ROWS=10000000; some GB of disk).
 	@$(CARGO) run --release --locked -p backends --example volume -- $(or $(ROWS),10000000)
 
-train: ## Train the injection detector from its data, some two hours (SHARED=folder of the shared rows).
+train: ## Train the injection detector from its data, an hour or three (SHARED=folder of the shared rows).
 	@scripts/need.sh cargo gcc $(PYTHON)
 	@training/run.sh
 
