@@ -7,10 +7,10 @@
 //!
 //! Promises: every string of a body that has something to say comes out once: as a [`Text`], as [`Unscanned`], or passes
 //! as the one word that its field is for. Where parts of one message meet, what stands around that comes out once more, as
-//! one text. A string in a field that no list knows is untrusted, and the field is named. A
-//! field that ought to hold a word and holds a sentence is untrusted text. Time is linear in the body, memory a few
-//! times the body (forms: a few stretches); no tree is built; no input panics. A conversation of 1 kB takes two
-//! microseconds (`cargo run --release -p extract --example speed`).
+//! one text. A string in a field that no list knows is untrusted, and the field is named. A field that ought to hold a
+//! word and holds a sentence is untrusted text. Time is linear in the body, memory a few times the body (forms: a few
+//! stretches); no tree is built; no input panics. A conversation of 1 kB takes two microseconds (`cargo run --release -p
+//! extract --example speed`).
 //!
 //! Whose words a text is, where one could argue:
 //! - Earlier answers, reasoning and arguments of calls that the client sends along are untrusted ([`Origin::Replay`]):
@@ -20,7 +20,8 @@
 //! - A predicted answer is shown to the model and is treated like an earlier one.
 //! - A file is untrusted, whatever it looks like, unless its form's [`Purpose`] says that it holds requests or examples: a
 //!   document that somebody else wrote may look like them.
-//! - Metadata, names of objects and stop sequences are read by no model; they are the user's, and names of up to three words pass.
+//! - Metadata, names of objects and stop sequences are read by no model; they are the user's, and names of up to three
+//!   words pass.
 //! - Credentials for tools, and the tokens of log probabilities, are not looked into.
 //!
 //! Also here, as they work on what was extracted: [`Memory`] of what was judged in an earlier turn, and [`spotlight`].

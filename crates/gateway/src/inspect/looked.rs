@@ -184,6 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_seam_repeats_of_its_part_is_told_once() {
+        let found = |start| Found { kind: Kind::Direct, score: 0.9, start, end: start + 5, rule: None };
+        let reading = |start| Reading { score: 0.9, found: vec![found(start)], ..Reading::default() };
+        let pieces = vec![Piece { at: 70, range: 0..13, before: 0 }, Piece { at: 300, range: 14..26, before: 0 }];
+        let spot = |at, pieces| Spot { channel: Channel::User, at, part: None, pieces };
+        let places = |judged: Vec<(Spot, Reading)>| {
+            let mut looked = Looked { judged, ..Looked::default() };
+            looked.leave_repeated();
+            looked.judged.iter().map(|(spot, _)| (spot.at, spot.pieces.len())).collect::<Vec<_>>()
+        };
+        let repeated = vec![(spot(70, Vec::new()), reading(2)), (spot(70, pieces.clone()), reading(2))];
+        assert_eq!(places(repeated), [(70, 0)]);
+        let another = vec![(spot(70, Vec::new()), reading(2)), (spot(70, pieces.clone()), reading(15))];
+        assert_eq!(places(another), [(70, 0), (70, 2)], "it begins in the other part");
+        assert_eq!(places(vec![(spot(70, pieces), reading(2))]), [(70, 2)], "neither half is one by itself");
+    }
+
+    #[test]
     fn of_a_hundred_thousand_findings_each_is_counted_and_few_are_kept() {
         let mut looked = Looked::default();
         let mut note = |channel: Channel, kind: Kind| {
