@@ -91,7 +91,8 @@ async fn a_mixed_report_is_handled_whole() {
         let snapshot = world.console.snapshot();
         Arc::clone(&snapshot.key(&world.console.pepper.digest(&live)).expect("in force").revocation)
     };
-    let mistyped = format!("{}x", &live[..live.len() - 1]);
+    let wrong = if live.ends_with('x') { 'y' } else { 'x' };
+    let mistyped = format!("{}{wrong}", &live[..live.len() - 1]);
     let alerts = [
         alert("ghp_somebody_else", URL),
         alert(&live, URL),
