@@ -199,7 +199,7 @@ fn unread_form() -> Refusal {
         "The guards read a form before it is sent where its length is announced (Content-Length) and at most {} MB, and this one does not pass unread. Send it so, in parts if need be.",
         INSPECTED_FORM_BYTES_MAX / (1024 * 1024)
     );
-    Refusal::new(Reason::GuardUnavailable, words).cause(Failure::Form.word())
+    Refusal::new(Reason::FormUnread, words).cause(Failure::Form.word())
 }
 
 impl Placed {
@@ -285,7 +285,7 @@ mod tests {
             Verdict { has_unread_parts: true, failure: Some(Failure::Form), fails_closed: true, ..Verdict::default() };
         assert_eq!(verdict.header(), "block; unscanned=form; failed=form");
         let refusal = verdict.refusal().expect("refused");
-        assert_eq!((refusal.status(), refusal.code()), (503, Some("guard_unavailable")));
+        assert_eq!((refusal.status(), refusal.code()), (413, Some("form_unread")));
         assert!(refusal.message.contains("Content-Length") && refusal.message.contains("16 MB"), "{refusal}");
         assert_eq!(refusal.retry_after_ms, None, "no other try is read, either");
     }

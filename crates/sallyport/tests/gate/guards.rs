@@ -221,7 +221,7 @@ fn a_form_that_nobody_reads_is_refused_where_its_texts_would_be() {
         || [upload_form(&world, &padded, &[]), upload_form(&world, &chunked, &[("Transfer-Encoding", "chunked")])];
     world.guard(&json!({"untrusted": {"mode": "block"}}));
     for answer in send() {
-        assert_eq!((answer.status, answer.error_code().as_str()), (503, "guard_unavailable"), "{}", answer.text());
+        assert_eq!((answer.status, answer.error_code().as_str()), (413, "form_unread"), "{}", answer.text());
         assert_eq!(verdict(&answer), "block; unscanned=form; failed=form");
     }
     assert!(world.upstream.requests().is_empty(), "nothing was sent");

@@ -101,6 +101,8 @@ pub enum Reason {
     ContentFiltered,
     /// The project's guards cannot judge what is in the request.
     GuardUnavailable,
+    /// The project's guards do not read a form of this length, now or later.
+    FormUnread,
     /// The embedded model's queue is full.
     LocalModelBusy,
     /// The process-wide budget for bodies in memory is used up.
@@ -209,6 +211,7 @@ impl Reason {
         Reason::IdempotencyMismatch,
         Reason::ContentFiltered,
         Reason::GuardUnavailable,
+        Reason::FormUnread,
         Reason::LocalModelBusy,
         Reason::Overloaded,
         Reason::UpstreamUnreachable,
@@ -274,6 +277,7 @@ impl Reason {
             Reason::IdempotencyMismatch => row(400, REQUEST, "idempotency_key_mismatch"),
             Reason::ContentFiltered => row(400, REQUEST, "content_filter"),
             Reason::GuardUnavailable => try_again(row(503, UNAVAILABLE, "guard_unavailable")),
+            Reason::FormUnread => row(413, REQUEST, "form_unread"),
             Reason::LocalModelBusy => row(429, RATE, "local_model_queue_full"),
             Reason::Overloaded => try_again(row(503, UNAVAILABLE, "server_is_overloaded")),
             Reason::UpstreamUnreachable => row(502, SERVER, "upstream_unreachable"),
@@ -381,7 +385,10 @@ impl Reason {
                 "The project's guards found a prompt injection in a text of the request, and block it; the message says of which kind and where. Take it out; if it is harmless, the finding can be marked as wrong (`sallyport finding triage`)."
             }
             Reason::GuardUnavailable => {
-                "The guards could not read the request: too much waits, it took too long, they failed, it has more text than may be read of one request, or it is a form that is too long to be read before it is sent or does not announce its length. A project may let such requests pass (`on_failure`, `on_unread`). Retry shortly."
+                "The guards could not read the request: too much waits, it took too long, they failed, or it has more text than may be read of one request. A project may let such requests pass (`on_failure`, `on_unread`). Retry shortly."
+            }
+            Reason::FormUnread => {
+                "The project's guards let nothing pass unread, and the form is too long to be read before it is sent or does not announce its length. Send it with `Content-Length`, in parts if need be; a project may let such forms pass (`on_failure`)."
             }
             Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
             Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",
