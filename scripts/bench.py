@@ -139,10 +139,10 @@ def limit(boot):
         "max_requests_per_1_minute": 1_000_000_000, "max_tokens_per_1_minute": 1_000_000_000_000})
 
 
-# Another number for each request.
+# Another number for each request, of every run.
 VARY = f"""
 local before, after = wrk.body:match("^(.*){NUMBER.replace('-', '%-')}(.*)$")
-local count = 0
+local count = os.time() % 1000000 * 1000
 request = function()
   count = count + 1
   return wrk.format(nil, nil, nil, before .. string.format("%09d", count * 7919 % 1000000007) .. after)

@@ -12,6 +12,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use siphasher::sip128::{Hasher128, SipHasher13};
 use wire::channel::Channel;
 
 /// Slots of one memory by default: 2.1 MB, some hundred thousand messages of busy conversations an hour.
@@ -28,19 +29,18 @@ pub struct Key(u64, u64);
 pub type Note = [u64; 2];
 
 /// What was judged before.
-#[derive(Debug)]
 pub struct Memory {
-    hashing: RandomState,
+    hashing: SipHasher13,
     sets: Vec<Set>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Set {
     slots: [Slot; WAYS],
     used: AtomicU8,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Slot {
     first: AtomicU64,
     second: AtomicU64,
@@ -51,20 +51,19 @@ impl Memory {
     /// A memory of at least so many slots, 33 bytes each, rounded up to a power of two.
     pub fn new(slots: usize) -> Memory {
         let sets = slots.div_ceil(WAYS).next_power_of_two();
-        Memory { hashing: RandomState::new(), sets: (0..sets).map(|_| Set::default()).collect() }
+        let random = RandomState::new();
+        let hashing = SipHasher13::new_with_keys(random.hash_one(0), random.hash_one(1));
+        Memory { hashing, sets: (0..sets).map(|_| Set::default()).collect() }
     }
 
     /// The key of a text. `generation` stands for all else that a judgement depends on: the policy and the detector.
     pub fn key(&self, channel: Channel, text: &str, generation: u64) -> Key {
-        let half = |number: u8| {
-            let mut hasher = self.hashing.build_hasher();
-            hasher.write_u8(number);
-            hasher.write_u8(channel as u8);
-            hasher.write_u64(generation);
-            hasher.write(text.as_bytes());
-            hasher.finish()
-        };
-        Key(half(0), half(1))
+        let mut hasher = self.hashing;
+        hasher.write_u8(channel as u8);
+        hasher.write_u64(generation);
+        hasher.write(text.as_bytes());
+        let hash = hasher.finish128();
+        Key(hash.h1, hash.h2)
     }
 
     /// What was noted.
@@ -95,6 +94,13 @@ impl Memory {
 
     fn set(&self, key: Key) -> &Set {
         &self.sets[key.0 as usize & (self.sets.len() - 1)]
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    /// Without the key.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Memory").field("sets", &self.sets.len()).finish_non_exhaustive()
     }
 }
 

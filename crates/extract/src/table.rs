@@ -2,6 +2,7 @@
 //!
 //! Promise: a string is found in as many steps as it is deep; what is not in the tree has the class of nobody.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -38,7 +39,7 @@ pub(crate) const UNKNOWN: NodeId = 0;
 /// A place in a body.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
-    /// Members by name, sorted.
+    /// Members by name, in the order of [`by_length`].
     keys: Vec<(&'static str, NodeId)>,
     /// Any other member.
     any: NodeId,
@@ -118,7 +119,7 @@ impl Table {
     /// The member of that name, and whether any name would have done.
     pub(crate) fn child(&self, parent: NodeId, key: &str) -> (NodeId, bool) {
         let node = self.node(parent);
-        match node.keys.binary_search_by(|(known, _)| (*known).cmp(key)) {
+        match node.keys.binary_search_by(|(known, _)| by_length(known, key)) {
             Ok(at) => (node.keys[at].1, false),
             Err(_) => (node.any, node.any != UNKNOWN),
         }
@@ -264,9 +265,14 @@ impl Table {
             let node = &mut self.nodes[id];
             (node.has_role, node.has_parts) = (has_role, has_parts);
             node.present = rules.present.iter().find(|(name, _)| *name == path).map(|(_, unseen)| *unseen);
-            node.keys.sort_unstable();
+            node.keys.sort_unstable_by(|(one, _), (other, _)| by_length(one, other));
         }
     }
+}
+
+/// Short names first: most comparisons read no name at all.
+fn by_length(one: &str, other: &str) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
 impl Node {

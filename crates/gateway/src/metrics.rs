@@ -18,7 +18,7 @@ use wire::refusal::Refusal;
 
 use crate::record::Ended;
 use crate::resolve::Row;
-pub(crate) use guards::GuardMetrics;
+pub(crate) use guards::{By, GuardMetrics};
 pub(crate) use money::MoneyMetrics;
 
 /// Status classes, 1xx to 5xx.

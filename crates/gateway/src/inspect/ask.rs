@@ -21,6 +21,7 @@ use super::turns::OFF_THREAD_BYTES;
 use super::verdict::unjudged;
 use crate::answer::Answer;
 use crate::gate::Gate;
+use crate::metrics::By;
 use crate::prepare::Prepared;
 use crate::resolve::Resolved;
 
@@ -59,7 +60,7 @@ pub(crate) async fn ask(
     let project = resolved.project();
     let said = project.map_or(Threshold::Default, |project| project.guards.channel(question.channel).threshold);
     let threshold = gate.guards.threshold(said, question.channel);
-    gate.metrics.guards.texts(question.channel.as_str(), "asked", 1);
+    gate.metrics.guards.texts(question.channel, By::Asked, 1);
     let said = judge(gate, project, question, score(threshold)).await;
     let Said { reading, is_allowed } = said.map_err(|failure| {
         gate.metrics.guards.failed(failure.word());

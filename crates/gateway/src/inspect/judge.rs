@@ -15,6 +15,7 @@ use super::remember::Known;
 use super::tell::TOLD_MAX;
 use super::turns::OFF_THREAD_BYTES;
 use super::verdict::{Placed, Verdict};
+use crate::metrics::By;
 
 /// A text on its way to the threads, with its threshold and its windows.
 type Asked = (Pending<'static>, f32, usize);
@@ -118,12 +119,12 @@ impl Case {
                 is_unjudged |= self.blocks_in(spot.channel);
                 continue;
             };
-            metrics.texts(spot.channel.as_str(), if reading.partly { "partly" } else { "read" }, 1);
+            metrics.texts(spot.channel, if reading.partly { By::Partly } else { By::Read }, 1);
             self.gate.guards.remember(key, Known::read(&reading, windows));
             looked.note(spot, reading);
         }
         for (channel, unread) in Channel::ALL.into_iter().zip(unread) {
-            metrics.texts(channel.as_str(), "unread", unread as u64);
+            metrics.texts(channel, By::Unread, unread as u64);
         }
         is_unjudged
     }

@@ -23,6 +23,7 @@ use super::looked::{ByChannel, Chosen, Looked, Spot, Unsure};
 use super::pool::Failure;
 use super::reading::{Reading, is_allowed};
 use super::remember::Known;
+use crate::metrics::By;
 use crate::prepare::BodyKind;
 
 /// A form is walked in pieces of this size, so that its texts are looked at as they are found.
@@ -169,20 +170,20 @@ impl Look<'_> {
             return;
         }
         if let Some(by) = self.judged_by(text, guard.threshold) {
-            self.case.gate.metrics.guards.texts(channel.as_str(), by, 1);
+            self.case.gate.metrics.guards.texts(channel, by, 1);
         }
     }
 
     /// Looks at one text; how it was judged, if it was.
-    fn judged_by(&mut self, text: Text<'_>, threshold: Threshold) -> Option<&'static str> {
+    fn judged_by(&mut self, text: Text<'_>, threshold: Threshold) -> Option<By> {
         let (guards, settings, channel) = (&self.case.gate.guards, &self.case.project.guards, text.channel);
         if is_allowed(settings, channel, &text.text) {
             self.allowed.insert((text.part, text.at.start));
-            return Some("allowed");
+            return Some(By::Allowed);
         }
         // What is let through by itself is let through where it meets its neighbours.
         if text.pieces.iter().any(|piece| self.allowed.contains(&(text.part.clone(), piece.at))) {
-            return Some("allowed");
+            return Some(By::Allowed);
         }
         let threshold = guards.threshold(threshold, channel);
         let key = guards.key(channel, &text.text, self.case.generation);
@@ -193,7 +194,7 @@ impl Look<'_> {
         {
             if !self.is_worth_more(&reading, known.windows) {
                 self.looked.note(spot, reading);
-                return Some("remembered");
+                return Some(By::Remembered);
             }
             read_before = known.windows;
         }
@@ -204,7 +205,7 @@ impl Look<'_> {
                     guards.remember(key, Known::glanced(judgement.score));
                 }
                 self.looked.note(spot, Reading::of(&text.text, judgement));
-                Some("glanced")
+                Some(By::Glanced)
             }
             Glance::Unsure(pending) => {
                 let (rank, pending) = (pending.rank(), pending.into_owned());
@@ -245,7 +246,7 @@ impl Look<'_> {
         }
         for (channel, left) in Channel::ALL.into_iter().zip(self.again) {
             looked.partly[channel as usize] |= left > 0;
-            case.gate.metrics.guards.texts(channel.as_str(), "remembered", left as u64);
+            case.gate.metrics.guards.texts(channel, By::Remembered, left as u64);
         }
         self.looked
     }

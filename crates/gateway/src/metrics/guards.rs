@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use injection::Work;
+use injection::{Channel, Work};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -34,10 +34,46 @@ struct FailureLabel {
     failure: &'static str,
 }
 
+/// How a text was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// By the project's list of what is let through.
+    Allowed,
+    /// As it was when it came before.
+    Remembered,
+    /// By the cheap stages alone.
+    Glanced,
+    /// By the transformer.
+    Read,
+    /// By the transformer, in part.
+    Partly,
+    /// By the cheap stages, though the transformer should have read it.
+    Unread,
+    /// By all stages, for a question.
+    Asked,
+}
+
+impl By {
+    const ALL: [By; 7] = [By::Allowed, By::Remembered, By::Glanced, By::Read, By::Partly, By::Unread, By::Asked];
+
+    fn word(self) -> &'static str {
+        match self {
+            By::Allowed => "allowed",
+            By::Remembered => "remembered",
+            By::Glanced => "glanced",
+            By::Read => "read",
+            By::Partly => "partly",
+            By::Unread => "unread",
+            By::Asked => "asked",
+        }
+    }
+}
+
 /// Metrics of the guards.
 pub(crate) struct GuardMetrics {
     inspections: Family<VerdictLabel, Counter>,
-    texts: Family<TextLabels, Counter>,
+    /// By channel and by [`By`]: found without a look at their labels, since each text is counted.
+    texts: [[Counter; By::ALL.len()]; Channel::ALL.len()],
     findings: Family<FindingLabels, Counter>,
     failures: Family<FailureLabel, Counter>,
     seconds: Histogram,
@@ -49,9 +85,13 @@ pub(crate) struct GuardMetrics {
 
 impl GuardMetrics {
     pub(super) fn register(registry: &mut Registry) -> GuardMetrics {
+        let texts = Family::<TextLabels, Counter>::default();
+        let count = |channel: Channel, by: By| {
+            texts.get_or_create_owned(&TextLabels { channel: channel.as_str(), by: by.word() })
+        };
         let metrics = GuardMetrics {
             inspections: Family::default(),
-            texts: Family::default(),
+            texts: Channel::ALL.map(|channel| By::ALL.map(|by| count(channel, by))),
             findings: Family::default(),
             failures: Family::default(),
             // 20 µs to about 20 seconds, each bucket four times the last.
@@ -64,7 +104,7 @@ impl GuardMetrics {
         let words = "Texts of requests, by channel and by how they were judged: allowed (by the project's list), \
                      remembered, glanced (the cheap stages were sure), read (by the transformer), partly (read), unread \
                      (the transformer should have read them, and did not)";
-        registry.register("inspected_texts", words, metrics.texts.clone());
+        registry.register("inspected_texts", words, texts);
         let words = "Findings of prompt injection, by kind, channel and action";
         registry.register("injection_findings", words, metrics.findings.clone());
         let words = "Inspections that came to no verdict: overloaded, late, failed or form (too long to be held, or of no announced length)";
@@ -87,10 +127,8 @@ impl GuardMetrics {
     }
 
     /// Counts texts.
-    pub(crate) fn texts(&self, channel: &'static str, by: &'static str, count: u64) {
-        if count > 0 {
-            self.texts.get_or_create(&TextLabels { channel, by }).inc_by(count);
-        }
+    pub(crate) fn texts(&self, channel: Channel, by: By, count: u64) {
+        self.texts[channel as usize][by as usize].inc_by(count);
     }
 
     /// Counts findings.

@@ -80,8 +80,12 @@ impl Patterns {
     /// Those that match in this part of a text.
     fn present(&self, input: &Input<'_>) -> PatternSet {
         let mut present = PatternSet::new(self.automaton.pattern_len());
-        let search = self.automaton.try_which_overlapping_matches(&mut self.caches.get(), input, &mut present);
-        if search.is_err() {
+        let mut cache = self.caches.get();
+        // Whether any matches at all is told in half the time, and mostly none does.
+        if let Ok(None) = self.automaton.try_search_fwd(&mut cache, &input.clone().earliest(true)) {
+            return present;
+        }
+        if self.automaton.try_which_overlapping_matches(&mut cache, input, &mut present).is_err() {
             // It never gives up as it is built; if it did, each pattern is looked for by itself.
             (0..self.automaton.pattern_len()).for_each(|pattern| _ = present.insert(PatternID::must(pattern)));
         }
