@@ -10,7 +10,7 @@
 //! one text. A string in a field that no list knows is untrusted, and the field is named. A field that ought to hold a
 //! word and holds a sentence is untrusted text. Time is linear in the body, memory a few times the body (forms: a few
 //! stretches); no tree is built; no input panics. A conversation of 1 kB takes two microseconds (`cargo run --release -p
-//! extract --example speed`).
+//! extract --example extract_speed`).
 //!
 //! Whose words a text is, where one could argue:
 //! - Earlier answers, reasoning and arguments of calls that the client sends along are untrusted ([`Origin::Replay`]):

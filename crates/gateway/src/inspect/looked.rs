@@ -117,9 +117,12 @@ impl Looked {
     pub(super) fn leave_repeated(&mut self) {
         let whole = self.judged.iter().filter(|(spot, _)| spot.pieces.is_empty());
         let found: HashSet<_> = whole.map(|(spot, _)| (spot.part.clone(), spot.at)).collect();
+        let counts = &mut self.found;
         self.judged.retain(|(spot, reading)| {
-            let best = reading.found.first().filter(|_| !spot.pieces.is_empty());
-            best.is_none_or(|best| !found.contains(&(spot.part.clone(), spot.placed(best.clone()).0)))
+            let Some(best) = reading.found.first().filter(|_| !spot.pieces.is_empty()) else { return true };
+            let is_repeated = found.contains(&(spot.part.clone(), spot.placed(best.clone()).0));
+            counts[spot.channel as usize][best.kind as usize] -= usize::from(is_repeated);
+            !is_repeated
         });
     }
 
@@ -190,8 +193,10 @@ mod tests {
         let pieces = vec![Piece { at: 70, range: 0..13, before: 0 }, Piece { at: 300, range: 14..26, before: 0 }];
         let spot = |at, pieces| Spot { channel: Channel::User, at, part: None, pieces };
         let places = |judged: Vec<(Spot, Reading)>| {
-            let mut looked = Looked { judged, ..Looked::default() };
+            let mut looked = Looked::default();
+            judged.into_iter().for_each(|(spot, reading)| looked.note(spot, reading));
             looked.leave_repeated();
+            assert_eq!(looked.found[Channel::User as usize][Kind::Direct as usize], looked.judged.len());
             looked.judged.iter().map(|(spot, _)| (spot.at, spot.pieces.len())).collect::<Vec<_>>()
         };
         let repeated = vec![(spot(70, Vec::new()), reading(2)), (spot(70, pieces.clone()), reading(2))];

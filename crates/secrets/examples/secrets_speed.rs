@@ -1,4 +1,4 @@
-//! Measures the engine on made text: `cargo run --release -p secrets --example speed -- [FILE…]`.
+//! Measures the engine on made text: `cargo run --release -p secrets --example secrets_speed -- [FILE…]`.
 //!
 //! Without files: prose, code, JSON, a minified bundle, base64 and random bytes, 64 MiB each, on one thread.
 

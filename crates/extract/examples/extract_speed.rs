@@ -1,4 +1,4 @@
-//! What extraction costs: `cargo run --release -p extract --example speed`.
+//! What extraction costs: `cargo run --release -p extract --example extract_speed`.
 //!
 //! Prints the median of several rounds, in nanoseconds; compare figures of one machine only.
 

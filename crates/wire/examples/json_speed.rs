@@ -1,4 +1,4 @@
-//! What the parsers on every request's path cost: `cargo run --release -p wire --example speed`.
+//! What the parsers on every request's path cost: `cargo run --release -p wire --example json_speed`.
 //!
 //! Prints the median of several rounds, in nanoseconds; compare figures of one machine only.
 
