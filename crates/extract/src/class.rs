@@ -59,6 +59,7 @@ impl Class {
             "input" => Class::Text(Origin::Input),
             "result" => Class::Text(Origin::ToolResult),
             "replay" => Class::Text(Origin::Replay),
+            "called" => Class::Loose(Origin::Replay),
             "document" => Class::Text(Origin::File),
             "name" => Class::Loose(Origin::Input),
             "aside" => Class::Loose(Origin::Aside),
@@ -140,13 +141,31 @@ pub(crate) fn is_word(text: &str) -> bool {
         && separators <= WORD_SEPARATORS_MAX
 }
 
-/// Words in a name from which it is read as a text: an order has hardly less.
+/// Words in a name above which it is read as a text: an order has hardly less.
 const NAME_WORDS_MAX: usize = 3;
+/// Letters of a word where digits or capitals are the gaps: ids have many short ones by chance.
+const GLUED_WORD_CHARS_MIN: usize = 4;
 
-/// Whether one word is a name, and no sentence with other signs for its gaps (`drop_all_rules_and_…`).
+/// Whether one word is a name, and no sentence with other signs for its gaps (`drop_all_rules_and_…`, `DropAllRules…`).
 pub(crate) fn is_name(text: &str) -> bool {
     let is_letters = |part: &&str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_alphabetic());
-    is_word(text) && text.split(|symbol: char| !symbol.is_alphanumeric()).filter(is_letters).count() <= NAME_WORDS_MAX
+    is_word(text)
+        && text.split(|symbol: char| !symbol.is_alphanumeric()).filter(is_letters).count() <= NAME_WORDS_MAX
+        && glued_words(text) <= NAME_WORDS_MAX
+}
+
+/// How many words there are between digits, signs, and changes from small letters to capitals.
+fn glued_words(text: &str) -> usize {
+    let (mut words, mut letters, mut before) = (0, 0, b'_');
+    for byte in text.bytes().chain([b'_']) {
+        if !byte.is_ascii_alphabetic() || byte.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            words += usize::from(letters >= GLUED_WORD_CHARS_MIN);
+            letters = 0;
+        }
+        letters += usize::from(byte.is_ascii_alphabetic());
+        before = byte;
+    }
+    words
 }
 
 /// A key as it may be shown in headers, logs and findings: one word that is no secret, else a star.

@@ -34,7 +34,33 @@ pub(crate) fn seams<'b>(parts: &[&Text<'b>]) -> Vec<Text<'b>> {
     seams
 }
 
+impl Text<'_> {
+    /// A seam without some of its parts, the others joined; any other text as it is. `None` if only one part is left.
+    pub fn without(self, is_left_out: impl Fn(&Piece) -> bool) -> Option<Self> {
+        if !self.pieces.iter().any(&is_left_out) {
+            return Some(self);
+        }
+        let mut seam = Seam::default();
+        let (mut rest, mut at) = (&*self.text, 0);
+        for piece in &self.pieces {
+            let (_, own) = split_at_char(rest, piece.range.start - at);
+            let (own, behind) = split_at_char(own, piece.range.len());
+            (rest, at) = (behind, piece.range.end);
+            if !is_left_out(piece) {
+                seam.add(piece.at, piece.before, own);
+            }
+        }
+        (seam.pieces.len() > 1).then(|| seam.into_text(&self))
+    }
+}
+
+/// What stands before so many scalar values, and the others.
+fn split_at_char(text: &str, chars: usize) -> (&str, &str) {
+    text.split_at(text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at))
+}
+
 /// A seam, or several that touch, as it grows.
+#[derive(Default)]
 struct Seam {
     text: String,
     chars: usize,
@@ -44,15 +70,18 @@ struct Seam {
 impl Seam {
     /// Begins with the end of a part.
     fn from_tail(part: &Text<'_>) -> Seam {
-        let mut seam = Seam { text: String::new(), chars: 0, pieces: Vec::new() };
+        let mut seam = Seam::default();
         let start = part.text.ceil_char_boundary(part.text.len().saturating_sub(SEAM_BYTES));
         seam.push(part, start..part.text.len());
         seam
     }
 
     fn push(&mut self, part: &Text<'_>, range: Range<usize>) {
-        let (before, more) = part.text.split_at(range.start);
-        let more = &more[..range.len()];
+        self.add(part.at.start, part.text[..range.start].chars().count(), &part.text[range]);
+    }
+
+    /// Adds some of the part that begins at `at`, with so many scalar values before it.
+    fn add(&mut self, at: usize, before: usize, more: &str) {
         // Nobody says what the service puts between parts. Words must not grow together, nor lines fall apart.
         let is_apart = self.text.ends_with(char::is_whitespace) || more.starts_with(char::is_whitespace);
         if !self.text.is_empty() && !is_apart {
@@ -61,7 +90,7 @@ impl Seam {
         }
         let range = self.chars..self.chars + more.chars().count();
         self.chars = range.end;
-        self.pieces.push(Piece { at: part.at.start, range, before: before.chars().count() });
+        self.pieces.push(Piece { at, range, before });
         self.text.push_str(more);
     }
 

@@ -137,13 +137,20 @@ pub(super) fn cost_of(extent: Extent, windows: usize) -> usize {
     windows.saturating_mul(cost(extent))
 }
 
-/// Shares windows among texts in their order: each gets one as long as there are any, and then what it needs as long as
-/// no other has less for it.
-pub(super) fn share(windows_max: usize, extents: &[Extent]) -> Vec<usize> {
+/// Whether reading so many windows of a text gets further than reading `before` of them did: twice as far, or as far as
+/// can be read of one text at all.
+fn is_further(windows: usize, before: usize, extent: Extent) -> bool {
+    windows > before && windows >= before.saturating_mul(2).min(extent.windows)
+}
+
+/// Shares windows among texts in their order, each with the windows that were read of it before. A new one gets a window
+/// as long as there are any, and then what it needs as long as no other new one has less for it. What they leave goes to
+/// the others, one after the other, where that gets further: so a request that comes again is read to its end.
+pub(super) fn share(windows_max: usize, texts: &[(Extent, usize)]) -> Vec<usize> {
     let mut left = windows_max.saturating_mul(WINDOW_COST);
-    let mut shares = vec![0; extents.len()];
+    let mut shares = vec![0; texts.len()];
     let mut long = Vec::new();
-    for (at, extent) in extents.iter().enumerate() {
+    for (at, (extent, _)) in texts.iter().enumerate().filter(|(_, (_, before))| *before == 0) {
         if cost(*extent) > left {
             continue;
         }
@@ -153,12 +160,19 @@ pub(super) fn share(windows_max: usize, extents: &[Extent]) -> Vec<usize> {
             long.push(at);
         }
     }
-    long.sort_by_key(|at| extents[*at].windows);
+    long.sort_by_key(|at| texts[*at].0.windows);
     for (done, at) in long.iter().enumerate() {
-        let (extent, others) = (extents[*at], long.len() - done);
+        let (extent, others) = (texts[*at].0, long.len() - done);
         let more = (extent.windows - 1).min(left / others / cost(extent));
         shares[*at] += more;
         left -= cost_of(extent, more);
+    }
+    for (at, (extent, before)) in texts.iter().enumerate().filter(|(_, (_, before))| *before > 0) {
+        let windows = extent.windows.min(left / cost(*extent));
+        if is_further(windows, *before, *extent) {
+            shares[at] = windows;
+            left -= cost_of(*extent, windows);
+        }
     }
     shares
 }

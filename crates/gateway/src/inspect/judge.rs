@@ -90,6 +90,8 @@ impl Case {
             // What was left out because there is too much of it is no failure: the cheap stages' word stands.
             None => is_unjudged,
         };
+        // It is none where the project lets such forms pass.
+        let is_form = looked.failure == Some(Failure::Form);
         let plain = looked.plain();
         looked.leave_repeated();
         // What is refused for comes first.
@@ -101,7 +103,7 @@ impl Case {
             media: looked.media,
             unknown: looked.unknown,
             failure,
-            fails_closed: lacks.is_some() || failure.is_some() && self.fails(may_block),
+            fails_closed: is_form || lacks.is_some() || failure.is_some() && self.fails(may_block),
             ..plain
         };
         self.tell(&verdict, &looked.found);

@@ -12,8 +12,8 @@ use std::vec::Drain;
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use extract::{Extracted, FormReader, PurposeReader, Text, Unseen, UnseenSet, is_marked, is_unmarkable, spotlight};
-use injection::{Channel, Extent, Glance};
-use store::{GuardMode, OnFailure, Spotlight, Threshold};
+use injection::{Channel, Glance};
+use store::{GuardMode, OnFailure, OnUnread, Spotlight, Threshold};
 use wire::multipart::{Event, MultipartError, Parser, boundary};
 
 use super::Case;
@@ -52,10 +52,13 @@ impl Case {
     }
 
     /// What a form that streams through comes to: nobody may read in it what the project wants to be refused, and a guard
-    /// that padding switches off is none. Where such a text would pass all the same, no more than the header says it.
+    /// that padding switches off is none. Lines of a batch hold words of every channel. Where such a text would pass all
+    /// the same, no more than the header says it.
     fn unread_form(&self) -> Option<Failure> {
-        let is_refused = self.blocks_in(Channel::Untrusted) && self.project.guards.on_failure == OnFailure::Closed;
-        is_refused.then_some(Failure::Form)
+        let guards = &self.project.guards;
+        let is_closed = guards.on_failure == OnFailure::Closed || guards.on_unread == OnUnread::Closed;
+        let may_block = Channel::ALL.into_iter().any(|channel| self.blocks_in(channel));
+        (is_closed && may_block).then_some(Failure::Form)
     }
 
     /// How many windows may be read of a request.
@@ -177,12 +180,13 @@ impl Look<'_> {
     /// Looks at one text; how it was judged, if it was.
     fn judged_by(&mut self, text: Text<'_>, threshold: Threshold) -> Option<By> {
         let (guards, settings, channel) = (&self.case.gate.guards, &self.case.project.guards, text.channel);
+        // What is let through by itself is left out where it meets its neighbours, which are read together all the same.
+        let part = text.part.clone();
+        let Some(text) = text.without(|piece| self.allowed.contains(&(part.clone(), piece.at))) else {
+            return Some(By::Allowed);
+        };
         if is_allowed(settings, channel, &text.text) {
             self.allowed.insert((text.part, text.at.start));
-            return Some(By::Allowed);
-        }
-        // What is let through by itself is let through where it meets its neighbours.
-        if text.pieces.iter().any(|piece| self.allowed.contains(&(text.part.clone(), piece.at))) {
             return Some(By::Allowed);
         }
         let threshold = guards.threshold(threshold, channel);
@@ -217,10 +221,10 @@ impl Look<'_> {
         }
     }
 
-    /// Whether a text of which parts were left before may now be read as far again, at least. So a long one is read on
-    /// where there is room, and not anew in every turn.
+    /// Whether a text of which parts were left before may be read further now: one of which as much was read as may be of
+    /// any is not read anew in every turn.
     fn is_worth_more(&self, reading: &Reading, read_before: usize) -> bool {
-        reading.partly && reading.found.is_empty() && is_further(self.case.windows_max(), read_before)
+        reading.partly && reading.found.is_empty() && read_before < self.case.windows_max()
     }
 
     /// Chooses what the transformer reads.
@@ -231,12 +235,12 @@ impl Look<'_> {
             looked.unread[channel as usize] = self.candidates.came(channel) - self.again[channel as usize];
         }
         let texts = self.candidates.into_order();
-        let extents: Vec<Extent> =
-            texts.iter().map(|unsure| case.detector.extent(&unsure.pending, windows_max)).collect();
+        let extent_of = |unsure: &Unsure| case.detector.extent(&unsure.pending, windows_max);
+        let extents: Vec<_> = texts.iter().map(|unsure| (extent_of(unsure), unsure.read_before)).collect();
         let shares = share(windows_max, &extents);
-        for ((unsure, extent), windows) in texts.into_iter().zip(extents).zip(shares) {
+        for ((unsure, (extent, _)), windows) in texts.into_iter().zip(extents).zip(shares) {
             let Unsure { spot, pending, threshold, key, read_before } = unsure;
-            if windows == 0 || !is_further(windows, read_before) {
+            if windows == 0 {
                 continue;
             }
             let left = if read_before > 0 { &mut self.again } else { &mut looked.unread };
@@ -265,9 +269,4 @@ fn walk(body: &Bytes, boundary: &str, mut show: impl FnMut(Drain<'_, Event>)) ->
         show(events.drain(..));
     }
     Ok(())
-}
-
-/// Whether reading so many windows of a text is worth it where so many were read before.
-fn is_further(windows: usize, before: usize) -> bool {
-    windows >= before.saturating_mul(2)
 }

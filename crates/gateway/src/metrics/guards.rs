@@ -107,7 +107,7 @@ impl GuardMetrics {
         registry.register("inspected_texts", words, texts);
         let words = "Findings of prompt injection, by kind, channel and action";
         registry.register("injection_findings", words, metrics.findings.clone());
-        let words = "Inspections that came to no verdict: overloaded, late, failed or form (too long to be held, or of no announced length)";
+        let words = "Inspections that came to no verdict: overloaded, late, failed, unread (more than may be read of one request, in a project that lets nothing pass so) or form (too long to be held, or of no announced length)";
         registry.register("guard_failures", words, metrics.failures.clone());
         registry.register("inspection_seconds", "How long inspecting a request took", metrics.seconds.clone());
         registry.register("guard_glances", "Texts that the cheap stages looked at", metrics.glances.clone());

@@ -43,10 +43,27 @@ impl Mark {
         // Hexadecimal digits are letters and digits: of the mark with and without its hyphen, in either case.
         let spellings = [whole.clone(), whole.to_lowercase(), joined.clone(), joined.to_uppercase()];
         let digits = spellings.iter().map(|spelling| hex(spelling));
-        let bytes = spellings.iter().map(|spelling| BASE64_STANDARD.encode(spelling));
+        let encoded: String = text.chars().filter(|symbol| !symbol.is_whitespace()).map(standard).collect();
         [joined, backwards, turned].iter().any(|mark| plain.contains(mark.as_str()))
             || digits.into_iter().any(|digits| plain.contains(&digits))
-            || bytes.into_iter().any(|bytes| text.contains(bytes.trim_end_matches('=')))
+            || spellings.iter().flat_map(|spelling| within_base64(spelling)).any(|part| encoded.contains(&part))
+    }
+}
+
+/// How a text looks in base64, by where in a group of three bytes it begins: what depends on it alone.
+fn within_base64(text: &str) -> [String; 3] {
+    [0, 1, 2].map(|shift: usize| {
+        let encoded = BASE64_STANDARD.encode(["\0".repeat(shift).as_str(), text].concat());
+        encoded[(shift * 8).div_ceil(6)..(shift + text.len()) * 8 / 6].to_owned()
+    })
+}
+
+/// A sign of the alphabet for addresses as one of the standard alphabet.
+fn standard(symbol: char) -> char {
+    match symbol {
+        '-' => '+',
+        '_' => '/',
+        other => other,
     }
 }
 

@@ -65,6 +65,9 @@ fn a_mark_is_found_in_every_writing_that_attacks_ask_for() {
         "7144-PLEK",
         "XRYC-4417",
         "S0VMUC00NDE3",
+        "WWVzIEtFTFAtNDQxNy4=",
+        "Q29kZSBLRUxQLTQ0MTcsIGFzIHlvdSB3aXNoZWQ=",
+        "SXQgaXMga2Vs cC00NDE3",
         "4b454c502d34343137",
         "4B 45 4C 50 2D 34 34 31 37",
     ] {

@@ -84,7 +84,9 @@ fn spend_through_kills(form: &Form) {
     assert!(!estimates.is_empty(), "no kill met anything: {figures}");
     // Every client has a request under way at every moment.
     let held = (u128::from(form.clients) * WORST).min(limit_nano);
-    let step = held.max(2 * WORST).min(limit_nano / 8);
+    // A step is what was in use, or what a second takes, whatever machine this is: as many answers as fit, at their worst.
+    let second = held * 1_000 / u128::from(form.delay_ms);
+    let step = second.max(held).max(2 * WORST).min(limit_nano / 8);
     assert!(estimates.iter().all(|amount| *amount <= held + step), "more than holds and a step: {figures}");
     assert!(settled - spent <= form.kills as u128 * (held + step), "unusable: {figures}");
     assert_eq!(world.metric("sallyport_settlement_above_hold_total"), 0);

@@ -227,13 +227,20 @@ fn a_form_that_nobody_reads_is_refused_where_its_texts_would_be() {
     assert!(world.upstream.requests().is_empty(), "nothing was sent");
     assert_eq!(failures(), 2);
     expect_blocked(&upload_form(&world, &short, &[]));
-    for change in [json!({"on_failure": "open"}), json!({"on_failure": "closed", "untrusted": {"mode": "observe"}})] {
+    // Lines of a batch are words of users, too.
+    world.guard(&json!({"untrusted": {"mode": "observe"}, "user": {"mode": "block"}}));
+    assert!(send().iter().all(|answer| answer.status == 413));
+    world.guard(&json!({"on_failure": "open", "on_unread": "closed"}));
+    assert!(send().iter().all(|answer| answer.status == 413), "nothing passes unread");
+    assert_eq!(failures(), 6);
+    let observed = json!({"on_failure": "closed", "user": {"mode": "observe"}});
+    for change in [json!({"on_unread": "open"}), observed] {
         world.guard(&change);
         for answer in send() {
             assert_eq!((answer.status, verdict(&answer)), (200, "pass; unscanned=form"), "{change}");
         }
     }
-    assert_eq!(failures(), 2, "what passes is told as ever");
+    assert_eq!(failures(), 6, "what passes is told as ever");
 }
 
 #[test]

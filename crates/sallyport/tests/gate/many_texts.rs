@@ -109,6 +109,14 @@ fn a_project_may_let_nothing_pass_unread() {
         assert!(refused < 40, "no try comes further");
     }
     assert!(refused > 0, "all of it was read at once");
+    // Nor are pages left at what they got when there were many of them.
+    let page = |word: &str| format!("The {word} opens at nine and closes at six. ").repeat(30);
+    let (pages, mut tries) = (["mill", "tower", "harbour"].map(page), 0);
+    while world.post("/v1/responses", &results(&pages)).status == 503 {
+        tries += 1;
+        assert!(tries < 5, "no try comes further");
+    }
+    assert!(tries > 0, "all of it was read at once");
     // What may not be refused is read as before.
     world.guard(&json!({"user": {"mode": "observe"}, "untrusted": {"mode": "observe"}, "system": {"mode": "observe"}}));
     assert_eq!(world.post(CHAT, &chat(201)).status, 200);

@@ -388,7 +388,7 @@ impl Reason {
                 "The guards could not read the request: too much waits, it took too long, they failed, or it has more text than may be read of one request. A project may let such requests pass (`on_failure`, `on_unread`). Retry shortly."
             }
             Reason::FormUnread => {
-                "The project's guards let nothing pass unread, and the form is too long to be read before it is sent or does not announce its length. Send it with `Content-Length`, in parts if need be; a project may let such forms pass (`on_failure`)."
+                "The project's guards let nothing pass unread, and the form is too long to be read before it is sent or does not announce its length. Send it with `Content-Length`, in parts if need be; a project may let such forms pass (`on_failure`, `on_unread`)."
             }
             Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
             Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",

@@ -13,6 +13,37 @@ fn pages(windows: &[usize]) -> Vec<Extent> {
     extents(&windows.iter().map(|windows| (*windows, WHOLE)).collect::<Vec<_>>())
 }
 
+/// Shares windows among texts of which nothing was read before.
+fn share(windows_max: usize, extents: &[Extent]) -> Vec<usize> {
+    let new: Vec<_> = extents.iter().map(|extent| (*extent, 0)).collect();
+    super::share(windows_max, &new)
+}
+
+/// Shares windows among pages, given as windows and how many of them were read before.
+fn share_again(windows_max: usize, of: &[(usize, usize)]) -> Vec<usize> {
+    let known: Vec<_> = of.iter().map(|&(windows, before)| (Extent { windows, pieces: WHOLE }, before)).collect();
+    super::share(windows_max, &known)
+}
+
+#[test]
+fn what_was_read_in_part_is_read_to_its_end_one_after_the_other() {
+    let (mut texts, mut tries) = (vec![(35, 0); 4], 0);
+    while texts.iter().any(|(windows, before)| before < windows) {
+        // What was read whole does not come again.
+        let left: Vec<usize> = (0..texts.len()).filter(|at| texts[*at].1 < texts[*at].0).collect();
+        let shares = share_again(64, &left.iter().map(|at| texts[*at]).collect::<Vec<_>>());
+        assert!(shares.iter().sum::<usize>() <= 64 && shares.iter().any(|share| *share > 0), "{texts:?}");
+        left.iter().zip(&shares).for_each(|(at, share)| texts[*at].1 = texts[*at].1.max(*share));
+        tries += 1;
+    }
+    assert_eq!(tries, 5, "sixteen of each, then one a try");
+    assert_eq!(share_again(64, &[(35, 32)]), [35], "not twice as far, but whole");
+    assert_eq!(share_again(64, &[(64, 40)]), [64], "as far as may be");
+    assert_eq!(share_again(64, &[(64, 64)]), [0]);
+    assert_eq!(share_again(64, &[(64, 20), (40, 0)]), [0, 40], "what is new comes first");
+    assert_eq!(share_again(64, &[(64, 10), (40, 0)]), [24, 40]);
+}
+
 #[test]
 fn a_long_text_does_not_take_the_others_windows() {
     assert_eq!(share(64, &pages(&[1, 10_000, 2])), [1, 61, 2]);
