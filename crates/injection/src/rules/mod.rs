@@ -5,20 +5,17 @@
 //! not pass its own examples is not taken. The default file, `rules/default.toml`, says how a rule is written.
 
 mod parse;
+mod search;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::OnceLock;
 
 use normalise::{Changes, Normalised};
 pub use parse::Error;
-use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::meta::Regex;
-use regex_automata::util::pool::Pool;
-use regex_automata::{Input, PatternID, PatternSet};
+use regex_automata::Input;
+use search::{Learned, Pattern, Patterns};
 
 use crate::{Channel, Finding, Kind};
 
@@ -32,7 +29,7 @@ const KEPT_MAX: usize = 4 * FINDINGS_MAX;
 const LEAD_BYTES_MAX: usize = 60;
 const QUOTATION_BYTES_MAX: usize = 200;
 /// What is looked through on both sides of what is changed in the plain form: a match of which only a part was in disguise
-/// may reach so far, blanks in a row not counted.
+/// may reach so far; where it ends among blanks, they are not counted, and it reaches as far again behind them.
 const MARGIN_BYTES: usize = 500;
 /// Marks that open a citation, with those that close it.
 const MARKS: [(char, char); 11] = [
@@ -58,41 +55,6 @@ pub struct RuleSet {
     owners: Vec<(usize, usize)>,
 }
 
-/// Many patterns, of which a search tells which match at all.
-///
-/// The automaton is used as it is: the library's own choice of engines gives it up for good, for all later texts, once one
-/// text has made it forget what it learned three times, and is then a thousand times slower.
-#[derive(Debug)]
-struct Patterns {
-    automaton: DFA,
-    /// What each thread that searches has learned.
-    caches: Pool<Cache, MakeCache>,
-}
-
-type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>;
-
-impl Patterns {
-    fn new(automaton: DFA) -> Patterns {
-        let maker = automaton.clone();
-        Patterns { automaton, caches: Pool::new(Box::new(move || maker.create_cache())) }
-    }
-
-    /// Those that match in this part of a text.
-    fn present(&self, input: &Input<'_>) -> PatternSet {
-        let mut present = PatternSet::new(self.automaton.pattern_len());
-        let mut cache = self.caches.get();
-        // Whether any matches at all is told in half the time, and mostly none does.
-        if let Ok(None) = self.automaton.try_search_fwd(&mut cache, &input.clone().earliest(true)) {
-            return present;
-        }
-        if self.automaton.try_which_overlapping_matches(&mut cache, input, &mut present).is_err() {
-            // It never gives up as it is built; if it did, each pattern is looked for by itself.
-            (0..self.automaton.pattern_len()).for_each(|pattern| _ = present.insert(PatternID::must(pattern)));
-        }
-        present
-    }
-}
-
 /// One rule.
 #[derive(Debug)]
 pub struct Rule {
@@ -113,20 +75,6 @@ pub struct Rule {
     patterns: Vec<Pattern>,
 }
 
-#[derive(Debug)]
-struct Pattern {
-    text: String,
-    /// Built when the pattern is first known to match.
-    regex: OnceLock<Option<Regex>>,
-}
-
-impl Pattern {
-    fn matches<'t>(&'t self, input: Input<'t>) -> impl Iterator<Item = Range<usize>> + 't {
-        let regex = self.regex.get_or_init(|| parse::regex(&self.text).ok());
-        regex.iter().flat_map(move |regex| regex.find_iter(input.clone())).map(|found| found.range())
-    }
-}
-
 impl RuleSet {
     /// Reads a rule file. The error names the line and says how to mend it.
     pub fn parse(text: &str) -> Result<RuleSet, Error> {
@@ -141,26 +89,29 @@ impl RuleSet {
     /// What the rules find in a text, given its plain form: best first, in bytes of the original.
     pub fn find(&self, text: &str, plain: &Normalised<'_>, channel: Channel) -> Vec<Finding> {
         let mut findings = Vec::new();
-        self.find_in(&Form { text, plain: None, part: 0..text.len() }, channel, &mut findings);
-        for part in plain.changed(MARGIN_BYTES) {
-            let part = over_blanks(&plain.text, part);
-            self.find_in(&Form { text: &plain.text, plain: Some(plain), part }, channel, &mut findings);
-        }
+        self.all.search(|learned| {
+            self.find_in(&Form { text, plain: None, part: 0..text.len() }, channel, learned, &mut findings);
+            for part in plain.changed(MARGIN_BYTES) {
+                let part = over_blanks(&plain.text, part);
+                let form = Form { text: &plain.text, plain: Some(plain), part };
+                self.find_in(&form, channel, learned, &mut findings);
+            }
+        });
         findings.sort_by(better_first);
         findings.truncate(FINDINGS_MAX);
         findings
     }
 
-    fn find_in(&self, form: &Form<'_>, channel: Channel, findings: &mut Vec<Finding>) {
-        for pattern in self.all.present(&form.input()).iter() {
+    fn find_in(&self, form: &Form<'_>, channel: Channel, learned: &mut Learned, findings: &mut Vec<Finding>) {
+        for pattern in self.all.present(&form.input(), learned).iter() {
             let (rule, pattern) = self.owners[pattern.as_usize()];
-            self.rules[rule].find_in(pattern, form, channel, findings);
+            self.rules[rule].find_in(pattern, form, channel, learned, findings);
         }
         // What only counts where it was hidden would match all over, and is looked for where something was.
         let Some(plain) = form.plain else { return };
         for rule in self.rules.iter().filter(|rule| plain.changes().meets(rule.hidden)) {
             for pattern in 0..rule.patterns.len() {
-                rule.find_in(pattern, form, channel, findings);
+                rule.find_in(pattern, form, channel, learned, findings);
             }
         }
     }
@@ -185,7 +136,14 @@ impl Form<'_> {
 }
 
 impl Rule {
-    fn find_in(&self, pattern: usize, form: &Form<'_>, channel: Channel, findings: &mut Vec<Finding>) {
+    fn find_in(
+        &self,
+        pattern: usize,
+        form: &Form<'_>,
+        channel: Channel,
+        learned: &mut Learned,
+        findings: &mut Vec<Finding>,
+    ) {
         if !self.channels.contains(&channel) {
             return;
         }
@@ -194,7 +152,7 @@ impl Rule {
             self.hidden.is_empty() || plain.is_some_and(|plain| plain.changes_in(range.clone()).meets(self.hidden))
         };
         let (mut cited, mut meant) = (0, 0);
-        for range in self.patterns[pattern].matches(form.input()).filter(counts) {
+        for range in self.patterns[pattern].matches(form.input(), learned).filter(counts) {
             let is_cited = is_quoted(text, &range);
             *if is_cited { &mut cited } else { &mut meant } += 1;
             // Citations, however many, hide no order behind them.

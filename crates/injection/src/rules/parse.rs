@@ -1,7 +1,6 @@
 //! From a rule file to a rule set, with errors that say where and what to do.
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
 
 use normalise::{Change, Changes, normalise};
 use regex_automata::MatchKind;
@@ -13,7 +12,8 @@ use regex_automata::util::syntax;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Pattern, Patterns, Rule, RuleSet};
+use super::search::{PATTERN_BYTES, Pattern, Patterns, automaton_bytes};
+use super::{Rule, RuleSet};
 use crate::{Channel, Kind};
 
 /// Bytes of a rule file, rules in it, and bytes of a pattern.
@@ -24,15 +24,6 @@ pub(super) const RULES_MAX: usize = 1_000;
 pub(super) const PATTERN_BYTES_MAX: usize = 4_000;
 /// Bytes that all patterns may take up once compiled.
 const COMPILED_BYTES_MAX: usize = 16 << 20;
-/// Bytes in which a thread remembers where it may be in all patterns: 32 MiB for all processors, but for each at least and
-/// at most so much. What a search may use for a single pattern.
-///
-/// What does not fit is found anew again and again: with 4 MiB a thread, texts of all sorts (6 MB of prose, 5 of code, 5 of
-/// other languages) passed the default rules at 20 to 60 MB/s, with 8 MiB at 70 to 380, with 16 MiB at 300 to 400.
-const MEMORY_BYTES: usize = 32 << 20;
-const THREAD_BYTES: (usize, usize) = (4 << 20, 16 << 20);
-const PATTERN_MEMORY_BYTES: usize = 1 << 20;
-
 /// Why a rule file was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -77,14 +68,13 @@ struct Written {
 
 /// Compiles a pattern, folding case, so that it is matched in linear time.
 pub(super) fn regex(pattern: &str) -> Result<Regex, Box<BuildError>> {
-    let config = Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(PATTERN_MEMORY_BYTES);
+    let config = Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX)).hybrid_cache_capacity(PATTERN_BYTES);
     Regex::builder().syntax(folding()).configure(config).build(pattern).map_err(Box::new)
 }
 
 /// Compiles many, to tell which of them match: then every match counts, not only the first.
 fn together(patterns: &[&str]) -> Result<DFA, Box<hybrid::BuildError>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = (MEMORY_BYTES / threads).clamp(THREAD_BYTES.0, THREAD_BYTES.1);
+    let memory = automaton_bytes();
     let config = dfa::Config::new().match_kind(MatchKind::All).cache_capacity(memory).skip_cache_capacity_check(true);
     let compiled = thompson::Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX));
     DFA::builder().syntax(folding()).thompson(compiled).configure(config).build_many(patterns).map_err(Box::new)
@@ -124,7 +114,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
     }
     let mut names = HashSet::new();
     let mut examples = Vec::new();
-    let mut rules = Vec::new();
+    let (mut rules, mut first) = (Vec::new(), 0);
     for written in file.rule {
         let place = Place { text, at: written.span().start };
         let written = written.into_inner();
@@ -132,7 +122,9 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
             return Err(place.error(format!("a second rule `{}`", written.name), "give it another name"));
         }
         examples.push((place.at, written.matches.clone(), written.ignores.clone()));
-        rules.push(rule(written, &place)?);
+        let patterns = written.patterns.len();
+        rules.push(rule(written, first, &place)?);
+        first += patterns;
     }
     let mut patterns = Vec::new();
     let mut owners = Vec::new();
@@ -152,7 +144,8 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, Error> {
     Ok(set)
 }
 
-fn rule(written: Written, place: &Place<'_>) -> Result<Rule, Error> {
+/// A rule whose patterns are numbered from `first` on.
+fn rule(written: Written, first: usize, place: &Place<'_>) -> Result<Rule, Error> {
     let kind = match written.kind.as_str() {
         "direct" => Kind::Direct,
         "indirect" => Kind::Indirect,
@@ -190,8 +183,8 @@ fn rule(written: Written, place: &Place<'_>) -> Result<Rule, Error> {
             "give a pattern, a reason, a text that must match and one that must not",
         ));
     }
-    let patterns =
-        written.patterns.into_iter().map(|written| pattern(&written, place.text)).collect::<Result<_, _>>()?;
+    let patterns = written.patterns.into_iter().zip(first..);
+    let patterns = patterns.map(|(written, number)| pattern(&written, number, place.text)).collect::<Result<_, _>>()?;
     Ok(Rule { name: written.name, kind, channels, score: written.score, quoted, hidden, why: written.why, patterns })
 }
 
@@ -209,7 +202,7 @@ fn hidden(names: &[String], place: &Place<'_>) -> Result<Changes, Error> {
     Ok(hidden)
 }
 
-fn pattern(written: &Spanned<String>, text: &str) -> Result<Pattern, Error> {
+fn pattern(written: &Spanned<String>, number: usize, text: &str) -> Result<Pattern, Error> {
     let place = Place { text, at: written.span().start };
     let pattern = written.get_ref();
     if pattern.len() > PATTERN_BYTES_MAX {
@@ -226,7 +219,7 @@ fn pattern(written: &Spanned<String>, text: &str) -> Result<Pattern, Error> {
     if compiled.is_match("") {
         return Err(place.error("a pattern that matches nothing at all", "require at least one character"));
     }
-    Ok(Pattern { text: pattern.clone(), regex: OnceLock::new() })
+    Ok(Pattern::new(pattern.clone(), number))
 }
 
 /// Holds a rule against its own examples, alone: in each of its channels, every one must match, or none.
