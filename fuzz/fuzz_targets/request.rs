@@ -9,6 +9,12 @@ use pricing::Table;
 use wire::endpoint::Meter;
 use wire::json::scan;
 
+/// All else is skipped: a number may be greater than the library reads.
+#[derive(serde::Deserialize)]
+struct Capped {
+    max_completion_tokens: u64,
+}
+
 fuzz_target!(|body: &[u8]| {
     for meter in [Meter::Chat, Meter::Responses, Meter::Completions, Meter::Images, Meter::Speech] {
         let mut reader = JsonReader::new(meter);
@@ -24,8 +30,8 @@ fuzz_target!(|body: &[u8]| {
         }
     }
     if let Some(changed) = set(body, &[Edit::number("max_completion_tokens", 7)], true) {
-        let value: serde_json::Value = serde_json::from_slice(&changed).expect("still JSON");
-        assert_eq!(value["max_completion_tokens"], 7);
+        let capped: Capped = serde_json::from_slice(&changed).expect("still JSON");
+        assert_eq!(capped.max_completion_tokens, 7);
         let back = put_back(&changed, &[Edit { key: "max_completion_tokens", value: "null".into() }]);
         assert!(back.is_some());
     }
