@@ -137,8 +137,7 @@ pub(super) fn cost_of(extent: Extent, windows: usize) -> usize {
     windows.saturating_mul(cost(extent))
 }
 
-/// Whether reading so many windows of a text gets further than reading `before` of them did: twice as far, or as far as
-/// can be read of one text at all.
+/// Whether reading so many windows of a text gets further than reading `before` of them did: twice as far, or to its end.
 fn is_further(windows: usize, before: usize, extent: Extent) -> bool {
     windows > before && windows >= before.saturating_mul(2).min(extent.windows)
 }

@@ -115,14 +115,14 @@ impl Case {
         let metrics = &self.gate.metrics.guards;
         let mut tasks: Vec<_> = read.into_iter().map(Vec::into_iter).collect();
         let (mut unread, mut is_unjudged) = (looked.unread, false);
-        for Chosen { spot, key, windows, task, .. } in std::mem::take(&mut looked.chosen) {
+        for Chosen { spot, key, noted, task, .. } in std::mem::take(&mut looked.chosen) {
             let Some(reading) = tasks.get_mut(task).and_then(Iterator::next) else {
                 unread[spot.channel as usize] += 1;
                 is_unjudged |= self.blocks_in(spot.channel);
                 continue;
             };
             metrics.texts(spot.channel, if reading.partly { By::Partly } else { By::Read }, 1);
-            self.gate.guards.remember(key, Known::read(&reading, windows));
+            self.gate.guards.remember(key, Known::read(&reading, noted));
             looked.note(spot, reading);
         }
         for (channel, unread) in Channel::ALL.into_iter().zip(unread) {

@@ -235,7 +235,8 @@ impl Look<'_> {
             looked.unread[channel as usize] = self.candidates.came(channel) - self.again[channel as usize];
         }
         let texts = self.candidates.into_order();
-        let extent_of = |unsure: &Unsure| case.detector.extent(&unsure.pending, windows_max);
+        // One more than may be read of a text tells which is too long.
+        let extent_of = |unsure: &Unsure| case.detector.extent(&unsure.pending, windows_max.saturating_add(1));
         let extents: Vec<_> = texts.iter().map(|unsure| (extent_of(unsure), unsure.read_before)).collect();
         let shares = share(windows_max, &extents);
         for ((unsure, (extent, _)), windows) in texts.into_iter().zip(extents).zip(shares) {
@@ -245,8 +246,10 @@ impl Look<'_> {
             }
             let left = if read_before > 0 { &mut self.again } else { &mut looked.unread };
             left[spot.channel as usize] -= 1;
+            let is_done = extent.windows > windows_max && windows.saturating_mul(2) > windows_max;
+            let noted = if is_done { windows_max } else { windows };
             let (pending, cost) = (Some(pending), cost_of(extent, windows));
-            looked.chosen.push(Chosen { spot, pending, threshold, key, windows, cost, task: 0 });
+            looked.chosen.push(Chosen { spot, pending, threshold, key, windows, noted, cost, task: 0 });
         }
         for (channel, left) in Channel::ALL.into_iter().zip(self.again) {
             looked.partly[channel as usize] |= left > 0;

@@ -60,6 +60,8 @@ pub(super) struct Chosen {
     pub(super) key: Key,
     /// How many windows of it are read.
     pub(super) windows: usize,
+    /// As how many they are remembered: as all that may be read, where no later turn can read twice as many of it.
+    pub(super) noted: usize,
     /// What they cost.
     pub(super) cost: usize,
     /// The task that it is read in.

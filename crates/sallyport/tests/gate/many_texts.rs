@@ -173,6 +173,15 @@ fn a_long_text_is_read_on_where_there_is_room_for_as_much_again_and_not_in_every
         assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"));
     }
     assert_eq!(world.work().windows, read, "no more than that can be read of it");
+    // Beside another text it got nearly as much as it may have: that is all, and nobody looks at it again.
+    let late = format!("{} It rains.", texts[1].repeat(2));
+    world.post("/v1/responses", &results(&[late.clone(), "Thank you.".to_owned()]));
+    let work = world.work();
+    for _ in 0..2 {
+        let answer = world.post("/v1/responses", &results(std::slice::from_ref(&late)));
+        assert_eq!((answer.status, verdict(&answer)), (200, "pass; partly"));
+    }
+    assert_eq!(world.work(), work);
 }
 
 #[test]

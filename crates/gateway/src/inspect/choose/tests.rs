@@ -38,8 +38,8 @@ fn what_was_read_in_part_is_read_to_its_end_one_after_the_other() {
     }
     assert_eq!(tries, 5, "sixteen of each, then one a try");
     assert_eq!(share_again(64, &[(35, 32)]), [35], "not twice as far, but whole");
-    assert_eq!(share_again(64, &[(64, 40)]), [64], "as far as may be");
-    assert_eq!(share_again(64, &[(64, 64)]), [0]);
+    assert_eq!(share_again(64, &[(65, 40)]), [0], "too long to be read to its end");
+    assert_eq!(share_again(64, &[(65, 32)]), [64]);
     assert_eq!(share_again(64, &[(64, 20), (40, 0)]), [0, 40], "what is new comes first");
     assert_eq!(share_again(64, &[(64, 10), (40, 0)]), [24, 40]);
 }
