@@ -163,7 +163,8 @@ pub(crate) async fn inspect(
     }
     case.share.grow_by(looked.waiting_bytes())?;
     let (lit, needs_reading) = (looked.lit.take(), !looked.chosen.is_empty());
-    let may_refuse = looked.chosen.iter().any(|chosen| case.blocks_in(chosen.spot.channel)) || case.lacks(&looked);
+    let may_refuse =
+        looked.chosen.iter().any(|chosen| case.blocks_in(chosen.spot.channel)) || case.lacks(&looked).is_some();
     // What may not be refused waits for nobody: the model takes longer than the guards.
     let overlaps = !may_refuse || project.guards.parallel && only_answers(resolved, &prepared, &looked);
     let awaited = if needs_reading && is_upstream && overlaps {

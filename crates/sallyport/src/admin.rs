@@ -13,6 +13,7 @@ use store::{Registry, SystemClock};
 
 use crate::api::Gate;
 use crate::config::Config;
+use crate::output::say;
 use crate::serve::secret;
 use crate::vault::{self, MasterSource};
 
@@ -99,7 +100,7 @@ async fn recover(data: &Path, config: &Config, key_prefix: &str) -> Result<()> {
     let pepper = vault::pepper(&store, &master, &SystemRandom).await?;
     let key = Console::recover(&store, &pepper, &shape, &SystemClock, &SystemRandom).await?;
     store.close().await;
-    println!(
+    say!(
         "{}\nThis admin key is not shown again. Start the gate, and revoke the lost ones: sallyport admin list",
         key.expose()
     );

@@ -13,6 +13,7 @@ use pricing::Nano;
 use serde_json::Value;
 
 use crate::days;
+use crate::output::say;
 use crate::serve::secret;
 
 /// Which gate to speak to, and how to print.
@@ -104,7 +105,7 @@ impl Gate {
     /// Prints objects as a table, or as JSON when that was asked for.
     pub(crate) fn print(&self, items: &[Value], columns: &[(&str, &str)]) {
         if self.json {
-            println!("{:#}", Value::from(items.to_vec()));
+            say!("{:#}", Value::from(items.to_vec()));
             return;
         }
         let rows: Vec<Vec<String>> =
@@ -120,12 +121,12 @@ impl Gate {
 
     /// Prints one object as it is.
     pub(crate) fn show(&self, object: &Value) {
-        println!("{object:#}");
+        say!("{object:#}");
     }
 
     /// Prints one object, or words about it.
     pub(crate) fn tell(&self, object: &Value, words: &str) {
-        if self.json { println!("{object:#}") } else { println!("{words}") }
+        if self.json { say!("{object:#}") } else { say!("{words}") }
     }
 }
 
@@ -164,7 +165,7 @@ pub(crate) fn print_table(titles: &[&str], rows: &[Vec<String>]) {
                 if is_title || cell == "-" { *behind_max } else { cell.find('.').map_or(0, |at| cell.len() - at) };
             format!("{:>width$}", format!("{cell}{}", " ".repeat(behind_max - behind)))
         });
-        println!("{}", aligned.collect::<Vec<_>>().join("  ").trim_end());
+        say!("{}", aligned.collect::<Vec<_>>().join("  ").trim_end());
     };
     print(&titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>(), true);
     rows.iter().for_each(|row| print(row, false));

@@ -99,7 +99,8 @@ impl Set {
         }
         if let Some(threshold) = &self.threshold {
             // A score is a number in the API, a level a word.
-            guard["threshold"] = threshold.parse::<f64>().map_or_else(|_| threshold.as_str().into(), Value::from);
+            let number = threshold.parse::<f64>().ok().filter(|number| number.is_finite());
+            guard["threshold"] = number.map_or_else(|| threshold.as_str().into(), Value::from);
         }
         if guard != json!({}) {
             let channels = if self.channel.is_empty() { &Channel::ALL[..] } else { &self.channel };

@@ -140,6 +140,8 @@ impl Inspect {
                 threads => threads,
             },
         };
+        // The weights are read once: that is no text's time.
+        settings.judge("Good morning.", settings.channel);
         if let Some(path) = &self.jsonl {
             answer_lines(path, settings)?;
             return Ok(ExitCode::SUCCESS);

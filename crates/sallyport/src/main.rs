@@ -22,6 +22,7 @@ mod leaks;
 mod limit;
 mod model;
 mod money;
+mod output;
 mod price;
 mod project;
 mod provider;

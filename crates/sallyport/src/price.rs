@@ -9,6 +9,7 @@ use pricing::{Override, Table};
 use serde_json::{Map, Value};
 
 use crate::api::{Gate, encoded};
+use crate::output::say;
 
 const PATH: &str = "/v1/sallyport/prices";
 
@@ -143,7 +144,7 @@ impl Price {
             }
             Action::Check { file } => {
                 let models = read(file)?;
-                println!("{} models, all as they should be", models.len());
+                say!("{} models, all as they should be", models.len());
             }
         }
         Ok(())
@@ -166,7 +167,7 @@ fn list(gate: &Gate, part: Option<&str>) -> Result<()> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let head = gate.call(Method::GET, &format!("{path}{separator}limit=1"), None)?;
         let (version, age) = (head["version"].as_str().unwrap_or_default(), &head["age_days"]);
-        println!("\nDollars a million tokens. List {version}, {age} days old.");
+        say!("\nDollars a million tokens. List {version}, {age} days old.");
     }
     Ok(())
 }

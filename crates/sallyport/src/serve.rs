@@ -107,6 +107,8 @@ impl Serve {
         let (data, shape) = (config.data_folder(), config.shape()?);
         let settings = config.settings(self.upstream_key.clone())?;
         let deliveries = Arc::new(KeyDeliveries::new(&config.key_delivery)?);
+        let rules = config.guards.rules_file.clone().map(RulesFile::new);
+        let detector = rules.as_ref().map_or_else(|| Ok(Detector::embedded().clone()), RulesFile::detector)?;
         let address = config.listen_address()?;
         // The address is taken before anything is written: two gates by mistake do no harm. It is listened on last, so
         // that whoever can connect finds everything in place, the bootstrap file too.
@@ -184,8 +186,6 @@ impl Serve {
         greet(&url, started.as_ref(), self.bootstrap_json.as_deref(), &settings, &local, &data);
         let refreshing = github.as_ref().map(GithubKeys::keep_fresh);
         let control: Arc<dyn ControlPlane> = Arc::new(Control { console: Arc::clone(&console), github });
-        let rules = config.guards.rules_file.clone().map(RulesFile::new);
-        let detector = rules.as_ref().map_or_else(|| Ok(Detector::embedded().clone()), RulesFile::detector)?;
         let (owners, (alarms, alarmed)) = (store.clone(), Alarms::new());
         let watch = (Arc::clone(&directory), Arc::clone(&clock));
         let upstreams = Arc::clone(&keyring.upstreams);

@@ -10,6 +10,7 @@ use store::{Clock, Period, SystemClock};
 
 use crate::api::{Gate, encoded, print_table};
 use crate::days;
+use crate::output::say;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -186,9 +187,9 @@ impl Usage {
                 print_table(&[&by, "REQUESTS", "INPUT TOKENS", "OUTPUT TOKENS", "USD"], &rows);
             }
             Format::Csv => {
-                println!("{},{}", self.by.word(), TITLES.join(","));
+                say!("{},{}", self.by.word(), TITLES.join(","));
                 for (name, sum) in sums {
-                    println!("{},{}", csv(name), sum.cells().join(","));
+                    say!("{},{}", csv(name), sum.cells().join(","));
                 }
             }
             Format::Json => {
@@ -202,7 +203,7 @@ impl Usage {
                         })
                     })
                     .collect();
-                println!("{:#}", Value::from(shown));
+                say!("{:#}", Value::from(shown));
             }
         }
     }

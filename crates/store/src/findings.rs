@@ -1,6 +1,6 @@
 //! Findings: what the gate noticed and a person should look at, and from where keys are used.
 //!
-//! Promises that every store keeps: findings with the same id are one, counted; a use never goes back in time, in
+//! Promises that every store keeps: findings with the same id are one, counted, and say of it what was so the last time; a use never goes back in time, in
 //! whatever order it is added.
 
 use async_trait::async_trait;
@@ -64,7 +64,7 @@ pub struct Finding {
     pub key: Option<KeyId>,
     /// Where it came from.
     pub address: Option<String>,
-    /// More of it. No secrets, no content.
+    /// More of it, as it was the last time. No secrets, no content.
     pub details: Value,
     /// What somebody said about it.
     pub triage: Option<Triage>,

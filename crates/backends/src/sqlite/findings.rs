@@ -37,9 +37,12 @@ pub(super) async fn triage(connection: &mut SqliteConnection, id: &str, triage: 
 pub(super) async fn put(connection: &mut SqliteConnection, finding: &Finding) -> Result<bool, StoreError> {
     let count = i64::try_from(finding.count).unwrap_or(i64::MAX);
     let query = sqlx::query(
-        "UPDATE finding SET count = count + ?, first_at = min(first_at, ?), last_at = max(last_at, ?) WHERE id = ?",
+        "UPDATE finding SET count = count + ?1, first_at = min(first_at, ?2), last_at = max(last_at, ?3), \
+         details = iif(?3 >= last_at, ?4, details), key_id = iif(?3 >= last_at, ?5, key_id), \
+         address = iif(?3 >= last_at, ?6, address) WHERE id = ?7",
     );
-    let query = query.bind(count).bind(finding.first_at).bind(finding.last_at).bind(&finding.id);
+    let query = query.bind(count).bind(finding.first_at).bind(finding.last_at).bind(finding.details.to_string());
+    let query = query.bind(finding.key.as_ref().map(KeyId::as_str)).bind(&finding.address).bind(&finding.id);
     let is_new = query.execute(&mut *connection).await.map_err(refused)?.rows_affected() == 0;
     if is_new {
         let query = sqlx::query(

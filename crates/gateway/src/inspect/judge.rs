@@ -73,16 +73,22 @@ impl Case {
         may_block && self.project.guards.on_failure == OnFailure::Closed
     }
 
-    /// Whether something was left unread that the project does not let pass so.
-    pub(super) fn lacks(&self, looked: &Looked) -> bool {
-        self.project.guards.on_unread == OnUnread::Closed
-            && Channel::ALL.into_iter().any(|channel| self.blocks_in(channel) && looked.is_left(channel))
+    /// Whether something was left unread that the project does not let pass so, and whether another try may read it.
+    pub(super) fn lacks(&self, looked: &Looked) -> Option<Failure> {
+        let is_any = |is: &dyn Fn(Channel) -> bool| {
+            Channel::ALL.into_iter().any(|channel| self.blocks_in(channel) && looked.is_left(channel) && is(channel))
+        };
+        match self.project.guards.on_unread {
+            OnUnread::Open => None,
+            OnUnread::Closed if is_any(&|channel| looked.too_long[channel as usize]) => Some(Failure::TooLong),
+            OnUnread::Closed => is_any(&|_| true).then_some(Failure::Unread),
+        }
     }
 
     /// What all of it comes to; tells it, and remembers what was read.
     fn rule(&self, mut looked: Looked, readings: Readings) -> Verdict {
         let is_unjudged = self.take(&mut looked, readings.read);
-        let lacks = self.lacks(&looked).then_some(Failure::Unread);
+        let lacks = self.lacks(&looked);
         let failure = looked.failure.or(readings.failure).or(lacks);
         let may_block = match looked.failure {
             // Nobody knows which texts there are.
@@ -123,6 +129,7 @@ impl Case {
             };
             metrics.texts(spot.channel, if reading.partly { By::Partly } else { By::Read }, 1);
             self.gate.guards.remember(key, Known::read(&reading, noted));
+            looked.too_long[spot.channel as usize] |= reading.partly && noted >= self.windows_max();
             looked.note(spot, reading);
         }
         for (channel, unread) in Channel::ALL.into_iter().zip(unread) {

@@ -62,7 +62,7 @@ impl Case {
     }
 
     /// How many windows may be read of a request.
-    fn windows_max(&self) -> usize {
+    pub(super) fn windows_max(&self) -> usize {
         self.gate.guards.limits.windows_max
     }
 
@@ -197,6 +197,7 @@ impl Look<'_> {
             && let Some(reading) = known.reading(&text.text, score(threshold))
         {
             if !self.is_worth_more(&reading, known.windows) {
+                self.looked.too_long[channel as usize] |= reading.partly && known.windows >= self.case.windows_max();
                 self.looked.note(spot, reading);
                 return Some(By::Remembered);
             }

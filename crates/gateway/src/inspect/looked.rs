@@ -81,6 +81,8 @@ pub(super) struct Looked {
     pub(super) unread: ByChannel<usize>,
     /// Whether parts of texts were left to the cheap stages.
     pub(super) partly: ByChannel<bool>,
+    /// Whether as much as may be was read of one of them, in this turn or before.
+    pub(super) too_long: ByChannel<bool>,
     pub(super) media: Vec<Medium>,
     pub(super) unseen: UnseenSet,
     pub(super) unknown: Vec<String>,

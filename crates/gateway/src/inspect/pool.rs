@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Failed,
     /// There is more than may be read of one request, and the project lets nothing pass unread.
     Unread,
+    /// The same, and one text alone has more than may ever be read of it.
+    TooLong,
     /// A form that streams through: too long to be held, or of a length that nobody announced.
     Form,
 }
@@ -38,7 +40,7 @@ impl Failure {
             Failure::Overloaded => "overloaded",
             Failure::Late => "late",
             Failure::Failed => "failed",
-            Failure::Unread => "unread",
+            Failure::Unread | Failure::TooLong => "unread",
             Failure::Form => "form",
         }
     }

@@ -181,6 +181,7 @@ pub(crate) fn unjudged(failure: Failure) -> Refusal {
         Failure::Late => "did not finish reading in time",
         Failure::Failed => "failed",
         Failure::Unread => return unread_rest(),
+        Failure::TooLong => return unread_text(),
         Failure::Form => return unread_form(),
     };
     let words = format!("The guards that read this request {words}, and it does not pass unread. Retry shortly.");
@@ -189,8 +190,14 @@ pub(crate) fn unjudged(failure: Failure) -> Refusal {
 
 /// The refusal of a request of which something was left unread. The next try reads on.
 fn unread_rest() -> Refusal {
-    let words = "The guards read no more of one request than `guards.windows_max` allows, this one has more text that was not read before, and it does not pass unread. Try again, which reads on, or send less at once; one text that is too long by itself has to be sent in parts.";
+    let words = "The guards read no more of one request than `guards.windows_max` allows, this one has more text that was not read before, and it does not pass unread. Try again, which reads on, or send less at once.";
     Refusal::new(Reason::GuardUnavailable, words.to_owned()).retry_after_ms(1_000).cause(Failure::Unread.word())
+}
+
+/// The refusal of a request with a text of which something is always left unread.
+fn unread_text() -> Refusal {
+    let words = "The guards read no more of one text than `guards.windows_max` allows, this request has one that is longer, and it does not pass unread. Send it in parts: several messages, or several requests.";
+    Refusal::new(Reason::TextUnread, words.to_owned()).cause(Failure::TooLong.word())
 }
 
 /// The refusal of a form that nobody reads. Another try would not be read, either.

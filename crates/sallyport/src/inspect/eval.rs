@@ -61,8 +61,8 @@ pub(super) struct Group {
     pub(super) name: String,
     /// At the threshold.
     pub(super) confusion: Confusion,
-    /// At 1 % false positives of all rows.
-    pub(super) strict: Confusion,
+    /// At 1 % false positives of all rows; none if one of the labels is missing.
+    pub(super) strict: Option<Confusion>,
 }
 
 /// What came out.
@@ -118,7 +118,7 @@ pub(super) fn run(paths: &[PathBuf], settings: Settings) -> Result<Report> {
 }
 
 fn judge(line: &Line, settings: Settings) -> Result<Judged, String> {
-    let row: Row<'_> = serde_json::from_slice(line.bytes()?).map_err(|error| error.to_string())?;
+    let row: Row<'_> = line.object()?;
     let is_attack = match row.label {
         0 => false,
         1 => true,
@@ -151,8 +151,8 @@ fn judge(line: &Line, settings: Settings) -> Result<Judged, String> {
 fn report(judged: &[Judged], settings: Settings) -> Report {
     let scores: Vec<Scored> = judged.iter().map(|row| row.scored).collect();
     let curve = curve(&scores);
-    // The score above which 1 % of the benign rows are; with one label only, nothing is strict.
-    let above = curve.map_or(f32::INFINITY, |curve| curve.above[1].next_up());
+    // The score above which 1 % of the benign rows are.
+    let above = curve.as_ref().map(|curve| curve.above[1].next_up());
     let names = ["kind", "source", "language", "channel", "length"];
     let groups = names.iter().enumerate().map(|(at, name)| {
         let mut rows: BTreeMap<&str, Vec<&Judged>> = BTreeMap::new();
@@ -164,7 +164,7 @@ fn report(judged: &[Judged], settings: Settings) -> Report {
             .map(|(name, rows)| Group {
                 name: name.to_owned(),
                 confusion: Confusion::of(rows.iter().map(|row| (row.is_blocked, row.scored.1))),
-                strict: Confusion::of(rows.iter().map(|row| (row.scored.0 >= above, row.scored.1))),
+                strict: above.map(|above| Confusion::of(rows.iter().map(|row| (row.scored.0 >= above, row.scored.1)))),
             })
             .collect();
         if *name == "length" {

@@ -42,9 +42,26 @@ impl Line {
         self.bytes.as_ref().map_or(0, Vec::len)
     }
 
+    /// The object that the line is, or why it is none.
+    pub(super) fn object<'l, T: Deserialize<'l>>(&'l self) -> Result<T, String> {
+        let text = std::str::from_utf8(self.bytes()?).map_err(|error| {
+            format!("byte {} of the line is not UTF-8: write the file as UTF-8", error.valid_up_to() + 1)
+        })?;
+        // Editors of some systems put it in front of a file.
+        let text = text.trim_start_matches('\u{feff}');
+        // The library would take an array for an object's members in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(r#"the line is no JSON object: write {"text": "…"}"#.to_owned());
+        }
+        serde_json::from_str(text).map_err(|error| {
+            let (words, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+            format!("{} at character {}", words.trim_end_matches(&place), error.column())
+        })
+    }
+
     /// The line's text and channel, or why it has none.
     pub(super) fn text(&self, usual: Channel) -> Result<(String, Channel), String> {
-        let row: Row<'_> = serde_json::from_slice(self.bytes()?).map_err(|error| error.to_string())?;
+        let row: Row<'_> = self.object()?;
         Ok((row.text.into_owned(), channel(row.channel.as_deref(), usual)?))
     }
 }
@@ -142,9 +159,21 @@ mod tests {
 
     #[test]
     fn what_is_no_row_says_why() {
-        for bad in ["[]", "{}", "{\"text\":1}", "nonsense", "{\"text\":\"a\",\"channel\":\"tool\"}", "\u{0}"] {
+        for bad in [
+            "[]",
+            "[\"a text\",\"user\"]",
+            "{}",
+            "{\"text\":1}",
+            "nonsense",
+            "{\"text\":\"a\",\"channel\":\"tool\"}",
+            "\u{0}",
+        ] {
             assert!(lines(bad.into())[0].text(Channel::User).is_err(), "{bad}");
         }
-        assert!(lines(b"{\"text\":\"\xff\"}".to_vec())[0].text(Channel::User).is_err());
+        let why = |bytes: &[u8]| lines(bytes.to_vec())[0].text(Channel::User).expect_err("no row");
+        assert_eq!(why(b"{\"text\":\"\xff\"}"), "byte 10 of the line is not UTF-8: write the file as UTF-8");
+        assert_eq!(why(b"{\"text\":1}"), "invalid type: integer `1`, expected a string at character 9");
+        let marked = lines("\u{feff}{\"text\":\"a\"}".into());
+        assert_eq!(marked[0].text(Channel::User), Ok(("a".into(), Channel::User)), "a mark of byte order");
     }
 }

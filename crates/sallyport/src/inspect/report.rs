@@ -84,10 +84,10 @@ fn table(out: &mut String, about: &str, groups: &[Group]) {
             "   {name:width$} {:7} {:>7} {:>7}  {:7} {:>7} {:>7}",
             confusion.attacks(),
             percent(confusion.recall()),
-            percent(strict.recall()),
+            percent(strict.as_ref().and_then(Confusion::recall)),
             confusion.benign(),
             percent(confusion.false_positives()),
-            percent(strict.false_positives()),
+            percent(strict.as_ref().and_then(Confusion::false_positives)),
         );
     }
 }
@@ -129,7 +129,7 @@ pub(super) fn json(report: &Report) -> Value {
                 json!({
                     "name": group.name,
                     "at_threshold": confusion(&group.confusion),
-                    "at_one_percent": confusion(&group.strict),
+                    "at_one_percent": group.strict.as_ref().map(confusion),
                 })
             });
             ((*about).to_owned(), groups.collect())

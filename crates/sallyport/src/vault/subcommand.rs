@@ -10,6 +10,7 @@ use store::{Registry, SystemClock};
 
 use super::{MasterSource, NextKey, data_key, rewrap, status};
 use crate::config::Config;
+use crate::output::say;
 use crate::serve::secret;
 
 /// Arguments of `vault`.
@@ -64,23 +65,23 @@ impl Vault {
                 let status = status(&source, &store, &SystemRandom).await?;
                 let master = source.open(&store, &SystemRandom).await?;
                 let data_key = data_key(&store, &records.organization.id, &master, &SystemRandom).await?;
-                println!("master key     {} from {}", status.master_key_id, status.source);
-                println!("data key       {}", data_key.id());
-                println!("under it       {}", status.sealed.join(", "));
+                say!("master key     {} from {}", status.master_key_id, status.source);
+                say!("data key       {}", data_key.id());
+                say!("under it       {}", status.sealed.join(", "));
                 let keys = records.upstreams.keys.len();
-                println!("upstream keys  {keys}, of {} upstreams", records.upstreams.upstreams.len());
+                say!("upstream keys  {keys}, of {} upstreams", records.upstreams.upstreams.len());
             }
             Action::Rewrap => {
                 let next = NextKey::find(&config.vault, &source, secret("SALLYPORT_NEW_MASTER_KEY"))?;
                 let (old, new) = rewrap(&source, &next, &store, (&SystemClock, &SystemRandom)).await?;
-                println!("{new}\nEverything that was under master key {old} is under {new} now.");
+                say!("{new}\nEverything that was under master key {old} is under {new} now.");
                 match next {
-                    NextKey::File => println!(
+                    NextKey::File => say!(
                         "The new key is in master.key; the old one is in master.key.former: backups made before need it. Move it away."
                     ),
-                    NextKey::Environment(_) => println!("Start the gate with SALLYPORT_MASTER_KEY set to the new key."),
+                    NextKey::Environment(_) => say!("Start the gate with SALLYPORT_MASTER_KEY set to the new key."),
                     NextKey::Command(_) => {
-                        println!("Make vault.new_master_key_command the vault.master_key_command now.")
+                        say!("Make vault.new_master_key_command the vault.master_key_command now.")
                     }
                 }
             }

@@ -144,13 +144,70 @@ fn labelled_rows_are_measured() {
     }
 }
 
+#[test]
+fn where_one_label_is_missing_nothing_is_made_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("attacks.jsonl");
+    std::fs::write(&path, format!("{}\n", json!({"text": ATTACK, "label": 1}))).expect("written");
+    let path = path.to_str().expect("a name");
+    let (_, out, _) = run(&["inspect", "--json", "--eval", path], b"");
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    let group = &report["by"]["channel"][0];
+    assert_eq!((&group["at_threshold"]["recall"], &group["at_one_percent"]), (&json!(1.0), &Value::Null));
+    let (code, out, err) = run(&["inspect", "--eval", path], b"");
+    assert!(code == 0 && out.contains("100.0 %       -") && !out.contains(" 0.0 %"), "{out}{err}");
+}
+
+#[test]
+fn a_threshold_that_is_no_number_changes_nothing() {
+    let world = World::new();
+    world.guard(&json!({"user": {"threshold": "0.1%"}}));
+    for threshold in ["nan", "inf", "2"] {
+        let arguments = ["guard", "set", &world.project_id, "--threshold", threshold];
+        let (code, out, err) = beside(&world, &world.admin_key, &arguments);
+        assert!(code == 1 && err.contains("threshold"), "{threshold}: {out}{err}");
+    }
+    let (_, out, _) = beside(&world, &world.admin_key, &["guard", "get", &world.project_id]);
+    assert!(out.contains("0.1%"), "{out}");
+}
+
+#[test]
+fn output_that_nobody_takes_is_no_defect() {
+    let world = World::new();
+    let run = |stdout: Stdio| {
+        let gate = Command::new(env!("CARGO_BIN_EXE_sallyport"))
+            .args(["guard", "get", &world.project_id])
+            .env_clear()
+            .env("SALLYPORT_URL", format!("http://{}", world.address))
+            .env("SALLYPORT_ADMIN_KEY", &world.admin_key)
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("runs");
+        (gate.status.code(), String::from_utf8(gate.stderr).expect("text"))
+    };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let (code, err) = run(full.into());
+    assert!(code == Some(1) && err.contains("cannot write to standard output") && !err.contains("panicked"), "{err}");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(run(writer.into()), (Some(0), String::new()));
+}
+
 /// Runs the red team against a gate.
 fn redteam(world: &World, arguments: &[&str]) -> (i32, String, String) {
+    let fixed = ["redteam", "--model", "gpt-4o-mini", "--concurrency", "1"];
+    beside(world, &world.project_key, &[&fixed, arguments].concat())
+}
+
+/// Runs a command that speaks to a gate, with a key.
+fn beside(world: &World, key: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
-        .args([&["redteam", "--model", "gpt-4o-mini", "--concurrency", "1"], arguments].concat())
+        .args(arguments)
         .env_clear()
         .env("SALLYPORT_URL", format!("http://{}", world.address))
-        .env("SALLYPORT_PROJECT_KEY", &world.project_key)
+        .env("SALLYPORT_PROJECT_KEY", key)
+        .env("SALLYPORT_ADMIN_KEY", key)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

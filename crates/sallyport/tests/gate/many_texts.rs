@@ -124,7 +124,7 @@ fn a_project_may_let_nothing_pass_unread() {
     world.guard(&json!({"untrusted": {"mode": "block"}}));
     for _ in 0..2 {
         let answer = world.post(CHAT, &conversation(&"The bill for the boats came late. ".repeat(900), HARMLESS));
-        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert_eq!((answer.status, answer.error_code().as_str()), (413, "text_unread"), "{}", answer.text());
         assert!(
             verdict(&answer).contains("failed=unread") && verdict(&answer).contains("partly"),
             "{}",

@@ -31,7 +31,9 @@ pub async fn findings_are_counted_and_paged(store: &dyn Findings) {
         assert!(store.note(&finding(id, "key.browser_use", at)).await.expect("written"));
     }
     assert!(store.note(&finding("d", "key.decoy_used", 250)).await.expect("written"));
-    let again = Finding { first_at: 90, ..finding("a", "key.browser_use", 400) };
+    let details = json!({"origin": "https://other.example"});
+    let address = Some("10.0.0.2".into());
+    let again = Finding { first_at: 90, details, address, ..finding("a", "key.browser_use", 400) };
     assert!(!store.note(&again).await.expect("written"), "it is known");
     let late = finding("a", "key.browser_use", 50);
     store.note(&late).await.expect("written");

@@ -103,6 +103,8 @@ pub enum Reason {
     GuardUnavailable,
     /// The project's guards do not read a form of this length, now or later.
     FormUnread,
+    /// A text is longer than the project's guards read of one, now or later.
+    TextUnread,
     /// The embedded model's queue is full.
     LocalModelBusy,
     /// The process-wide budget for bodies in memory is used up.
@@ -212,6 +214,7 @@ impl Reason {
         Reason::ContentFiltered,
         Reason::GuardUnavailable,
         Reason::FormUnread,
+        Reason::TextUnread,
         Reason::LocalModelBusy,
         Reason::Overloaded,
         Reason::UpstreamUnreachable,
@@ -278,6 +281,7 @@ impl Reason {
             Reason::ContentFiltered => row(400, REQUEST, "content_filter"),
             Reason::GuardUnavailable => try_again(row(503, UNAVAILABLE, "guard_unavailable")),
             Reason::FormUnread => row(413, REQUEST, "form_unread"),
+            Reason::TextUnread => row(413, REQUEST, "text_unread"),
             Reason::LocalModelBusy => row(429, RATE, "local_model_queue_full"),
             Reason::Overloaded => try_again(row(503, UNAVAILABLE, "server_is_overloaded")),
             Reason::UpstreamUnreachable => row(502, SERVER, "upstream_unreachable"),
@@ -389,6 +393,9 @@ impl Reason {
             }
             Reason::FormUnread => {
                 "The project's guards let nothing pass unread, and the form is too long to be read before it is sent or does not announce its length. Send it with `Content-Length`, in parts if need be; a project may let such forms pass (`on_failure`, `on_unread`)."
+            }
+            Reason::TextUnread => {
+                "The project's guards let nothing pass unread (`on_unread`), and one text of the request is longer than they read of one. Send it in parts."
             }
             Reason::LocalModelBusy => "The embedded model's queue is full. Retry later.",
             Reason::Overloaded => "The gate holds as many bodies in memory as it may. Retry shortly.",
