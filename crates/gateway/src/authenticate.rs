@@ -41,7 +41,7 @@ pub(crate) fn authenticate(gate: &Gate, headers: &HeaderMap, record: &mut Record
     let presented = bearer(headers)?;
     let kind = gate.shape.parse(presented).map_err(|_| {
         let words = format!(
-            "Incorrect API key provided: {}. It is not a Sallyport key: those begin with '{}'. Ask the gate's operator for one.",
+            "Incorrect API key provided: {}. It is not a Sallyport key: those begin with '{}' and end in a checksum, so that a slip is seen. Ask the gate's operator for one.",
             masked_key(presented),
             gate.shape.prefix(),
         );

@@ -131,6 +131,7 @@ impl Inspect {
     fn inspect(self) -> Result<ExitCode> {
         let is_score = |threshold| (0.0..=1.0).contains(&threshold);
         anyhow::ensure!(self.threshold.is_none_or(is_score), "--threshold: a score is between 0 and 1");
+        anyhow::ensure!(self.windows > 0, "--windows: the transformer reads one at least");
         let settings = Settings {
             channel: self.channel.channel(),
             threshold: self.threshold,

@@ -62,7 +62,7 @@ pub(crate) struct Redteam {
     #[arg(long, value_name = "FILE")]
     set: Option<PathBuf>,
     /// Tokens that an answer may have.
-    #[arg(long, default_value_t = 160, value_name = "COUNT")]
+    #[arg(long, default_value_t = 160, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     answer_tokens: u32,
     /// Calls at once.
     #[arg(long, default_value_t = 4, value_name = "COUNT")]
