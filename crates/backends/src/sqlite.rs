@@ -47,6 +47,11 @@ use store::StoreError;
 const DATABASE_FILE: &str = "sallyport.db";
 /// Name of the lock in the data folder.
 const LOCK_FILE: &str = "sallyport.lock";
+/// How often the lock is tried, and how long after each other: a gate that is just ending gives it up, and so does a
+/// program that another thread of this process was starting when the lock was let go of (until it runs, it holds what
+/// this process held).
+const LOCK_TRIES: u32 = 20;
+const LOCK_TRIED_AFTER: Duration = Duration::from_millis(50);
 /// How long a statement waits for another process's lock (a backup, the command line's tools).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading. Lists come from memory; what is read here are audit events and owners.
@@ -125,7 +130,7 @@ impl Sqlite {
     pub async fn open(folder: &Path) -> Result<Sqlite, OpenError> {
         let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        let lock = lock(folder)?;
+        let lock = lock(folder).await?;
         let path = folder.join(DATABASE_FILE);
         let is_new = !path.try_exists().map_err(failed)?;
         // Made before SQLite does, so that it is never readable by others; its WAL takes the same mode.
@@ -188,15 +193,18 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     })
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+async fn lock(folder: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
     let path = folder.join(LOCK_FILE);
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_TRIED_AFTER).await,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
+    Err(OpenError::InUse(folder.to_owned()))
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
