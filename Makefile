@@ -35,6 +35,7 @@ test: ## Everything that must hold: format, lints, licences, unit and integratio
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@# Compiled and not linked, so any file stands for the fuzzer's own library.
 	CUSTOM_LIBFUZZER_PATH=$(abspath Makefile) $(CARGO) check --locked --manifest-path fuzz/Cargo.toml
 	$(CARGO) xtask reference --check
 

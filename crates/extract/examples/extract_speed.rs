@@ -2,14 +2,16 @@
 //!
 //! Prints the median of several rounds, in nanoseconds; compare figures of one machine only.
 
+#[path = "../../wire/examples/timing/mod.rs"]
+mod timing;
+
 use std::hint::black_box;
 use std::time::Instant;
 
 use extract::{Memory, Spotlight, extract, spotlight};
+use timing::report;
 use wire::channel::Channel;
 use wire::endpoint::{Endpoint, find};
-
-const ROUNDS: usize = 15;
 
 fn main() {
     let began = Instant::now();
@@ -44,12 +46,12 @@ fn main() {
 
     let (memory, text) = (Memory::default(), "Please tell me about it. ".repeat(40));
     memory.note(memory.key(Channel::User, &text, 1), [1, 2]);
-    time(&format!("memory, a text of {} bytes recalled", text.len()), 20_000, || {
+    report(&format!("memory, a text of {} bytes recalled", text.len()), 20_000, || {
         black_box(memory.recall(memory.key(Channel::User, black_box(&text), 1)));
     });
     let body = r#"{"model": "m", "messages": [{"role": "tool", "content": "TEXT"}]}"#.replace("TEXT", &text);
     let found = extract(chat, body.as_bytes()).expect("valid");
-    time(&format!("spotlight, a body of {} bytes delimited", body.len()), 5_000, || {
+    report(&format!("spotlight, a body of {} bytes delimited", body.len()), 5_000, || {
         black_box(spotlight(chat, body.as_bytes(), &found.texts, Spotlight::Delimit, 7));
     });
 }
@@ -88,20 +90,7 @@ fn tools(count: usize) -> String {
 
 fn measure(what: &str, row: &Endpoint, body: &str, calls: u32) {
     let texts = extract(row, body.as_bytes()).expect("valid").texts.len();
-    time(&format!("{what}: {} bytes, {texts} texts", body.len()), calls, || {
+    report(&format!("{what}: {} bytes, {texts} texts", body.len()), calls, || {
         black_box(extract(row, black_box(body.as_bytes())).expect("valid"));
     });
-}
-
-/// Prints the median over rounds of the mean time of one call.
-fn time(what: &str, calls: u32, mut call: impl FnMut()) {
-    let mut rounds_ns: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let began = Instant::now();
-            (0..calls).for_each(|_| call());
-            began.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
-        })
-        .collect();
-    rounds_ns.sort_by(f64::total_cmp);
-    println!("{:>12.0} ns  {what}", rounds_ns[ROUNDS / 2]);
 }

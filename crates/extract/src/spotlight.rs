@@ -1,8 +1,8 @@
 //! Spotlighting: what tools and files say is marked, and the model is told what the marks mean.
 //!
-//! Promises: pure; everything but the marked texts and the sentence that explains them stays byte for byte; a mark is
-//! a line that is new with each request, or a sign that is in none of its texts, so that a text cannot close its own. After Hines and others, "Defending Against Indirect
-//! Prompt Injection Attacks With Spotlighting" (2024).
+//! Promises: pure; everything but the marked texts and the sentence that explains them stays byte for byte; a mark is a
+//! line that is new with each request, or a sign that is in none of its texts, so that a text cannot close its own. After
+//! Hines and others, "Defending Against Indirect Prompt Injection Attacks With Spotlighting" (2024).
 //!
 //! Left out: what the model wrote itself (it would learn to write marks), addresses, names, and whatever is no prose.
 //! A marked answer may quote marks: delimiting does less harm there than marking words.

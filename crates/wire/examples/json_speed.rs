@@ -2,18 +2,18 @@
 //!
 //! Prints the median of several rounds, in nanoseconds; compare figures of one machine only.
 
+mod timing;
+
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::Bytes;
+use timing::report;
 use wire::endpoint::Reference;
 use wire::framing::LengthConflict;
 use wire::json::{TopLevel, scan};
 use wire::multipart::{Event, Parser};
 use wire::sse::Boundary;
 use wire::target::Path;
-
-const ROUNDS: usize = 15;
 
 fn main() {
     let chat = chat_body();
@@ -63,19 +63,6 @@ fn main() {
             black_box(events);
         });
     }
-}
-
-/// Prints the median over rounds of the mean time of one call.
-fn report(what: &str, calls: u32, mut call: impl FnMut()) {
-    let mut rounds_ns: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let began = Instant::now();
-            (0..calls).for_each(|_| call());
-            began.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
-        })
-        .collect();
-    rounds_ns.sort_by(f64::total_cmp);
-    println!("{:>12.1} ns  {what}", rounds_ns[ROUNDS / 2]);
 }
 
 /// A request as chat clients send it: a few settings, a few messages with an escape here and there.

@@ -75,14 +75,19 @@ impl Case {
 
     /// Whether something was left unread that the project does not let pass so, and whether another try may read it.
     pub(super) fn lacks(&self, looked: &Looked) -> Option<Failure> {
-        let is_any = |is: &dyn Fn(Channel) -> bool| {
-            Channel::ALL.into_iter().any(|channel| self.blocks_in(channel) && looked.is_left(channel) && is(channel))
-        };
-        match self.project.guards.on_unread {
-            OnUnread::Open => None,
-            OnUnread::Closed if is_any(&|channel| looked.too_long[channel as usize]) => Some(Failure::TooLong),
-            OnUnread::Closed => is_any(&|_| true).then_some(Failure::Unread),
+        if self.project.guards.on_unread == OnUnread::Open {
+            return None;
         }
+        let is_left = |channel: &Channel| self.blocks_in(*channel) && looked.is_left(*channel);
+        let mut left = Channel::ALL.into_iter().filter(is_left).peekable();
+        left.peek()?;
+        let is_in_vain = left.any(|channel| looked.too_long[channel as usize]);
+        Some(if is_in_vain { Failure::TooLong } else { Failure::Unread })
+    }
+
+    /// Whether the project refuses what is found in any channel.
+    pub(super) fn blocks_anywhere(&self) -> bool {
+        Channel::ALL.into_iter().any(|channel| self.blocks_in(channel))
     }
 
     /// What all of it comes to; tells it, and remembers what was read.
@@ -92,7 +97,7 @@ impl Case {
         let failure = looked.failure.or(readings.failure).or(lacks);
         let may_block = match looked.failure {
             // Nobody knows which texts there are.
-            Some(_) => Channel::ALL.into_iter().any(|channel| self.blocks_in(channel)),
+            Some(_) => self.blocks_anywhere(),
             // What was left out because there is too much of it is no failure: the cheap stages' word stands.
             None => is_unjudged,
         };

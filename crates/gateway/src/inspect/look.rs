@@ -57,8 +57,7 @@ impl Case {
     fn unread_form(&self) -> Option<Failure> {
         let guards = &self.project.guards;
         let is_closed = guards.on_failure == OnFailure::Closed || guards.on_unread == OnUnread::Closed;
-        let may_block = Channel::ALL.into_iter().any(|channel| self.blocks_in(channel));
-        (is_closed && may_block).then_some(Failure::Form)
+        (is_closed && self.blocks_anywhere()).then_some(Failure::Form)
     }
 
     /// How many windows may be read of a request.

@@ -24,7 +24,7 @@ const AUTOMATA_BYTES: usize = 32 << 20;
 /// What one search may use for a single pattern, and what is kept of it for all of them: those of the default rules learn
 /// 5 MB together.
 pub(super) const PATTERN_BYTES: usize = 1 << 20;
-const PATTERNS_BYTES: usize = 8 << 20;
+pub(super) const PATTERNS_BYTES: usize = 8 << 20;
 
 /// How much the automaton of all patterns may learn.
 pub(super) fn automaton_bytes() -> usize {
@@ -83,6 +83,11 @@ impl Patterns {
         (bytes, (processors() + 1) * (automaton_bytes() + PATTERNS_BYTES))
     }
 
+    #[cfg(test)]
+    pub(super) fn rested_count(&self) -> usize {
+        self.rested.lock().expect("no search has failed").len()
+    }
+
     /// Those that match in this part of a text.
     pub(super) fn present(&self, input: &Input<'_>, learned: &mut Learned) -> PatternSet {
         let (mut present, cache) = (PatternSet::new(self.automaton.pattern_len()), &mut learned.all);
@@ -99,7 +104,7 @@ impl Patterns {
 }
 
 impl Learned {
-    fn single_bytes(&self) -> usize {
+    pub(super) fn single_bytes(&self) -> usize {
         self.single.values().map(meta::Cache::memory_usage).sum()
     }
 

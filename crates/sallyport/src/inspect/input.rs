@@ -55,7 +55,9 @@ impl Line {
         }
         serde_json::from_str(text).map_err(|error| {
             let (words, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
-            format!("{} at character {}", words.trim_end_matches(&place), error.column())
+            // The library's columns are bytes.
+            let character = text.char_indices().take_while(|(at, _)| *at < error.column()).count();
+            format!("{} at character {character}", words.trim_end_matches(&place))
         })
     }
 
@@ -173,6 +175,10 @@ mod tests {
         let why = |bytes: &[u8]| lines(bytes.to_vec())[0].text(Channel::User).expect_err("no row");
         assert_eq!(why(b"{\"text\":\"\xff\"}"), "byte 10 of the line is not UTF-8: write the file as UTF-8");
         assert_eq!(why(b"{\"text\":1}"), "invalid type: integer `1`, expected a string at character 9");
+        assert_eq!(
+            why("{\"text\":\"ü\",\"channel\":1}".as_bytes()),
+            "invalid type: integer `1`, expected a string at character 23"
+        );
         let marked = lines("\u{feff}{\"text\":\"a\"}".into());
         assert_eq!(marked[0].text(Channel::User), Ok(("a".into(), Channel::User)), "a mark of byte order");
     }
